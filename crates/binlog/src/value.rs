@@ -1,0 +1,198 @@
+//! One value: where it ends, and what it becomes.
+
+use crate::reader::{Reader, be_uint, le_uint};
+use crate::{BinlogError, json, numeric};
+use tributary_wire::{ColumnBuffer, ColumnKind};
+
+/// How to read one column.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ColumnPlan {
+    pub(crate) layout: Layout,
+    pub(crate) kind: ColumnKind,
+    pub(crate) unsigned: bool,
+}
+
+/// How a column's bytes lie in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// So many bytes.
+    Fixed(usize),
+    /// A length of so many bytes in front. `pad` is the full width of a BINARY(n), whose trailing
+    /// zeros the server leaves away.
+    Prefixed {
+        prefix: usize,
+        pad: usize,
+    },
+    /// DECIMAL(precision, scale).
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
+    /// TIME2, DATETIME2, TIMESTAMP2 with so many fractional digits.
+    Time2(u8),
+    DateTime2(u8),
+    Timestamp2(u8),
+    /// The formats before 5.6, which MariaDB can still write.
+    OldTime,
+    OldDateTime,
+    OldTimestamp,
+}
+
+impl Layout {
+    /// Reads the metadata of a type code. Returns layout, kind and [`tributary_wire::ColumnShape::scale`].
+    pub(crate) fn read(
+        code: u8,
+        meta: &mut Reader<'_>,
+    ) -> Result<(Self, ColumnKind, u16), BinlogError> {
+        use ColumnKind as K;
+        let prefixed = |prefix: usize| Self::Prefixed { prefix, pad: 0 };
+        Ok(match code {
+            1 => (Self::Fixed(1), K::Integer, 0),
+            2 => (Self::Fixed(2), K::Integer, 0),
+            3 => (Self::Fixed(4), K::Integer, 0),
+            8 => (Self::Fixed(8), K::Integer, 0),
+            9 => (Self::Fixed(3), K::Integer, 0),
+            4 => (Self::Fixed(usize::from(meta.u8()?)), K::Float, 0),
+            5 => (Self::Fixed(usize::from(meta.u8()?)), K::Double, 0),
+            7 => (Self::OldTimestamp, K::Timestamp, 0),
+            10 | 14 => (Self::Fixed(3), K::Date, 0),
+            11 => (Self::OldTime, K::Time, 0),
+            12 => (Self::OldDateTime, K::DateTime, 0),
+            13 => (Self::Fixed(1), K::Year, 0),
+            15 | 253 => (prefixed(if meta.u16()? < 256 { 1 } else { 2 }), K::Text, 0),
+            16 => {
+                let (bits, bytes) = (meta.u8()?, meta.u8()?);
+                let width = usize::from(bytes) + usize::from(bits > 0);
+                (Self::Fixed(width), K::Bit, u16::from(bytes) * 8 + u16::from(bits))
+            }
+            17 => temporal(Self::Timestamp2, K::Timestamp, meta.u8()?),
+            18 => temporal(Self::DateTime2, K::DateTime, meta.u8()?),
+            19 => temporal(Self::Time2, K::Time, meta.u8()?),
+            242 => (prefixed(usize::from(meta.u8()?)), K::Vector, 0),
+            245 => (prefixed(usize::from(meta.u8()?)), K::Json, 0),
+            246 => {
+                let (precision, scale) = (meta.u8()?, meta.u8()?);
+                if scale > precision || precision > 65 {
+                    return Err(meta.error(format!("DECIMAL({precision},{scale})")));
+                }
+                (Self::Decimal { precision, scale }, K::Decimal, u16::from(scale))
+            }
+            249..=252 => (prefixed(usize::from(meta.u8()?)), K::Text, 0),
+            254 => return string(meta),
+            255 => (prefixed(usize::from(meta.u8()?)), K::Geometry, 0),
+            other => {
+                return Err(BinlogError::Unsupported(format!(
+                    "a column has type code {other}, which this build does not carry"
+                )));
+            }
+        })
+    }
+
+    /// Takes one value's bytes off the row, without a length prefix.
+    pub(crate) fn split<'a>(self, row: &mut Reader<'a>) -> Result<&'a [u8], BinlogError> {
+        let fraction = |digits: u8| usize::from(digits.min(6)).div_ceil(2);
+        match self {
+            Self::Fixed(width) => row.take(width),
+            Self::Prefixed { prefix, .. } => {
+                let len = row.uint(prefix.min(8))?;
+                row.take(usize::try_from(len).unwrap_or(usize::MAX))
+            }
+            Self::Decimal { precision, scale } => {
+                row.take(numeric::decimal_bytes(precision, scale))
+            }
+            Self::Time2(digits) => row.take(3 + fraction(digits)),
+            Self::DateTime2(digits) => row.take(5 + fraction(digits)),
+            Self::Timestamp2(digits) => row.take(4 + fraction(digits)),
+            Self::OldTime => row.take(3),
+            Self::OldDateTime => row.take(8),
+            Self::OldTimestamp => row.take(4),
+        }
+    }
+}
+
+fn temporal(
+    layout: impl Fn(u8) -> Layout,
+    kind: ColumnKind,
+    digits: u8,
+) -> (Layout, ColumnKind, u16) {
+    (layout(digits), kind, u16::from(digits))
+}
+
+/// CHAR and BINARY, ENUM and SET share a type code; the real one stands in the metadata, and a CHAR
+/// wider than 255 bytes hides two bits of its length in it (`Field_string::do_save_field_metadata`).
+fn string(meta: &mut Reader<'_>) -> Result<(Layout, ColumnKind, u16), BinlogError> {
+    const ENUM: u8 = 247;
+    const SET: u8 = 248;
+    let (first, second) = (meta.u8()?, meta.u8()?);
+    match first {
+        ENUM => return Ok((Layout::Fixed(usize::from(second)), ColumnKind::Enum, 0)),
+        SET => return Ok((Layout::Fixed(usize::from(second)), ColumnKind::Set, 0)),
+        _ => {}
+    }
+    let width = usize::from(second) | usize::from((first & 0x30) ^ 0x30) << 4;
+    let prefix = if width < 256 { 1 } else { 2 };
+    let scale = u16::try_from(width).unwrap_or(u16::MAX);
+    Ok((Layout::Prefixed { prefix, pad: width }, ColumnKind::Text, scale))
+}
+
+impl ColumnPlan {
+    /// Writes one value, given as [`Layout::split`] returns it.
+    pub(crate) fn write(self, raw: &[u8], out: &mut ColumnBuffer) -> Result<(), BinlogError> {
+        match self.layout {
+            Layout::Decimal { precision, scale } => numeric::decimal(raw, precision, scale, out)?,
+            Layout::Time2(digits) => out.push_int(numeric::time2(raw, digits)),
+            Layout::DateTime2(digits) => out.push_uint(numeric::datetime2(raw, digits)),
+            Layout::Timestamp2(digits) => out.push_int(numeric::timestamp2(raw, digits)),
+            Layout::OldTime => out.push_int(numeric::old_time(le_uint(raw))),
+            Layout::OldDateTime => out.push_uint(numeric::old_datetime(le_uint(raw))),
+            Layout::OldTimestamp => out.push_int(le_uint(raw).cast_signed() * 1_000_000),
+            Layout::Fixed(_) => self.write_fixed(raw, out)?,
+            Layout::Prefixed { pad, .. } => self.write_prefixed(raw, pad, out)?,
+        }
+        Ok(())
+    }
+
+    fn write_fixed(self, raw: &[u8], out: &mut ColumnBuffer) -> Result<(), BinlogError> {
+        match self.kind {
+            ColumnKind::Integer if self.unsigned => out.push_uint(le_uint(raw)),
+            ColumnKind::Integer => {
+                let unused = 64 - 8 * u32::try_from(raw.len()).unwrap_or(8);
+                out.push_int((le_uint(raw) << unused).cast_signed() >> unused);
+            }
+            ColumnKind::Float => out.push_f32(f32::from_le_bytes(exact(raw)?)),
+            ColumnKind::Double => out.push_f64(f64::from_le_bytes(exact(raw)?)),
+            // 0 is the year 0000; every other year is counted from 1900.
+            ColumnKind::Year => out.push_uint(match le_uint(raw) {
+                0 => 0,
+                year => 1900 + year,
+            }),
+            ColumnKind::Bit => out.push_uint(be_uint(raw)),
+            // DATE already lies as year << 9 | month << 5 | day; ENUM and SET are plain numbers.
+            _ => out.push_uint(le_uint(raw)),
+        }
+        Ok(())
+    }
+
+    fn write_prefixed(
+        self,
+        raw: &[u8],
+        pad: usize,
+        out: &mut ColumnBuffer,
+    ) -> Result<(), BinlogError> {
+        match self.kind {
+            ColumnKind::Json => out.push_bytes(json::to_text(raw)?.as_bytes()),
+            ColumnKind::Binary if raw.len() < pad => {
+                let mut padded = raw.to_vec();
+                padded.resize(pad, 0);
+                out.push_bytes(&padded);
+            }
+            _ => out.push_bytes(raw),
+        }
+        Ok(())
+    }
+}
+
+fn exact<const N: usize>(raw: &[u8]) -> Result<[u8; N], BinlogError> {
+    raw.try_into()
+        .map_err(|_| BinlogError::malformed("rows", format!("a float of {} bytes", raw.len())))
+}

@@ -1,0 +1,35 @@
+//! What travels between a device and the cloud: positions, batches, subjects, heartbeats.
+//!
+//! Pure: bytes in, values out. **This crate knows nothing of sockets, clocks or MySQL connections.**
+//! `schemas/wire/` describes every field, and holds golden vectors that the tests here decode.
+//!
+//! - [`Position`] orders everything a device ever wrote.
+//! - [`BatchBuilder`] collects row changes column by column and seals them into one message;
+//!   [`Batch::decode`] reads it back. The message is hostile until decoded: every size is capped
+//!   before it is allocated.
+//! - [`DeviceId`] is validated once and then trusted: it is a NATS token and part of a database name.
+//! - [`partition`] is the same function as the server's `partition()` subject mapping.
+
+mod batch;
+mod builder;
+mod cell;
+mod codec;
+mod device;
+mod error;
+mod frame;
+mod heartbeat;
+mod partition;
+mod position;
+mod table;
+
+pub use batch::{Batch, Header, Op, Resume, Run, Statement, TableBlock, Transaction};
+pub use builder::{BatchBuilder, Pushed, Seal, TableColumns, TableIndex};
+pub use cell::{Cell, ColumnBuffer};
+pub use codec::Limits;
+pub use device::{DeviceId, InvalidDeviceId, subject};
+pub use error::DecodeError;
+pub use frame::{MAGIC, VERSION};
+pub use heartbeat::{Applied, Directive, HeartbeatReply, HeartbeatRequest};
+pub use partition::partition;
+pub use position::Position;
+pub use table::{ColumnKind, ColumnShape, TableShape};
