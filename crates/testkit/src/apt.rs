@@ -18,15 +18,16 @@ use crate::mirror;
 use crate::progress::{Progress, Unit, say};
 
 /// Asked for by the servers' packages, for their installation scripts and wrappers; never run by us.
-const ASSUMED: [&str; 17] = [
+const ASSUMED: [&str; 18] = [
     "adduser",
     "debconf",
+    "debianutils",
     "galera-4",
     "gawk",
     "iproute2",
+    "libconfig-inifiles-perl",
     "libdbi-perl",
     "lsof",
-    "mariadb-client",
     "passwd",
     "perl",
     "perl-base",

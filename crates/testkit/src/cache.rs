@@ -15,9 +15,6 @@ use anyhow::{Context, Result};
 
 use crate::product::{Product, Version};
 
-/// Raised when a fetched tree or a template made by older code must be made again.
-const RECIPE: u32 = 1;
-
 /// The cache directory and the names of what is in it.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -63,7 +60,7 @@ impl Cache {
 
     /// Where the initialised data directory of that name is.
     pub fn template(&self, name: &str) -> PathBuf {
-        self.root.join("templates").join(format!("{name}-r{RECIPE}"))
+        self.root.join("templates").join(name)
     }
 
     /// Scratch space for a download, kept until it is unpacked.
@@ -79,7 +76,7 @@ impl Cache {
     /// The version of the product that is ready, if it is.
     pub(crate) fn ready(&self, product: Product) -> Option<Version> {
         let stamp = fs::read_to_string(self.stamp(product)).ok()?;
-        let version = stamp.strip_prefix(&format!("recipe {RECIPE} version "))?;
+        let version = stamp.strip_prefix(&format!("recipe {} version ", product.recipe()))?;
         Version::find(version)
     }
 
@@ -87,7 +84,7 @@ impl Cache {
     pub(crate) fn set_ready(&self, product: Product, version: Version) -> Result<()> {
         let stamp = self.stamp(product);
         let draft = stamp.with_extension("draft");
-        fs::write(&draft, format!("recipe {RECIPE} version {version}\n"))
+        fs::write(&draft, format!("recipe {} version {version}\n", product.recipe()))
             .and_then(|()| fs::rename(&draft, &stamp))
             .with_context(|| format!("cannot write {}", stamp.display()))
     }

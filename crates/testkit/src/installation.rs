@@ -54,7 +54,7 @@ impl Installation {
             Some(_) => "fetched".to_owned(),
             None => self.program.to_string_lossy().replace('/', "_"),
         };
-        format!("{}-{}-{origin}", self.product.key(), self.version)
+        format!("{}-{}-{origin}-r{}", self.product.key(), self.version, self.product.recipe())
     }
 
     /// The unpacked server in the cache, whose version the stamp says.

@@ -14,21 +14,26 @@
 //! - [`setup`] finds the servers on this system or fetches them into a cache outside the checkout;
 //! - [`MySqlServer`] and [`NatsServer`] run in temporary directories, on ports of 127.0.0.1 that stay
 //!   reserved while a server is down, and can be killed and restarted on the same data;
+//! - [`Proxy`] stands between a client and a server and cuts, stalls or delays the link;
+//! - `audit::compare` (feature `audit`) says whether a target holds exactly what a source holds;
 //! - [`process`] sees to it that nothing is left running, also when the owner is killed.
 
 mod apt;
 mod arguments;
+#[cfg(feature = "audit")]
+pub mod audit;
 mod cache;
 mod installation;
 mod log;
 mod mirror;
 mod mysql;
-mod mysql_ready;
 mod nats;
 mod port;
 pub mod process;
 mod product;
 mod progress;
+mod proxy;
+mod ready;
 mod scratch;
 pub mod setup;
 mod template;
@@ -40,4 +45,5 @@ pub use nats::{NatsOptions, NatsServer};
 pub use port::Port;
 pub use process::{GuardedChild, GuardedCommand};
 pub use product::{Product, Version};
+pub use proxy::{Direction, Proxy};
 pub use scratch::Scratch;

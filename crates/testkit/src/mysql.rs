@@ -12,10 +12,10 @@ use crate::arguments::{self, SOCKET};
 use crate::cache::Cache;
 use crate::installation::Installation;
 use crate::log;
-use crate::mysql_ready;
 use crate::port::Port;
 use crate::process::GuardedChild;
 use crate::product::{Product, Version};
+use crate::ready;
 use crate::scratch::Scratch;
 use crate::{setup, template};
 
@@ -192,7 +192,7 @@ impl MySqlServer {
         Ok(())
     }
 
-    /// Kills the server at once, as a power cut would end it.
+    /// Kills the server at once, as a crash would end it.
     pub fn kill(&mut self) {
         self.child = None;
     }
@@ -267,7 +267,7 @@ impl MySqlServer {
         let mut child =
             command.spawn().with_context(|| format!("cannot start {}", self.flavour))?;
         self.scratch.note_server(child.pid());
-        mysql_ready::on_tcp(self.port.address(), &mut child, START).with_context(|| {
+        ready::on_tcp(self.port.address(), &mut child, START).with_context(|| {
             let tail = self.log_tail(LOG_LINES);
             format!(
                 "{} {} does not start; the end of its log:\n{tail}",

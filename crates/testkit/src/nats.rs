@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::installation::Installation;
 use crate::log;
-use crate::mysql_ready::wait;
 use crate::port::Port;
 use crate::process::GuardedChild;
 use crate::product::{Product, Version};
+use crate::ready::wait;
 use crate::scratch::Scratch;
 use crate::setup;
 
@@ -109,7 +109,7 @@ impl NatsServer {
         Ok(())
     }
 
-    /// Kills the server at once, as a power cut would end it.
+    /// Kills the server at once, as a crash would end it.
     pub fn kill(&mut self) {
         self.child = None;
     }

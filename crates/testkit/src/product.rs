@@ -66,9 +66,20 @@ impl Product {
     pub(crate) fn packages(self) -> &'static [&'static str] {
         match self {
             Product::MySql => &["mysql-server-core", "mysql-client-core"],
-            // mariadb-server carries mariadb-binlog and the plugins (ed25519 authentication).
-            Product::MariaDb => &["mariadb-server-core", "mariadb-client-core", "mariadb-server"],
+            // mariadb-server carries the plugins (ed25519 authentication), mariadb-client the tools
+            // (mariadb-binlog, mariadb-dump).
+            Product::MariaDb => {
+                &["mariadb-server-core", "mariadb-client-core", "mariadb-server", "mariadb-client"]
+            }
             Product::Nats => &["nats-server"],
+        }
+    }
+
+    /// Raised when what older code fetched, or the template it made, must be made again.
+    pub(crate) fn recipe(self) -> u32 {
+        match self {
+            Product::MariaDb => 2,
+            Product::MySql | Product::Nats => 1,
         }
     }
 

@@ -16,10 +16,10 @@ use anyhow::{Context, Result, bail};
 use crate::arguments::{self, SOCKET};
 use crate::cache::{Cache, copy_dir, replace_dir};
 use crate::installation::Installation;
-use crate::mysql_ready;
 use crate::process::GuardedChild;
 use crate::product::Product;
 use crate::progress::say;
+use crate::ready;
 use crate::scratch::Scratch;
 
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -114,7 +114,7 @@ fn create_accounts(found: &Installation, dir: &Path, log: &Path) -> Result<()> {
     let command = command.args(["--skip-log-bin", "--skip-networking"]);
     let command = command.args([format!("--init-file={}", script.display())]);
     let mut child = command.log_to(log).spawn().context("cannot start the server")?;
-    mysql_ready::on_socket(&dir.join("data").join(SOCKET), &mut child, DEADLINE)?;
+    ready::on_socket(&dir.join("data").join(SOCKET), &mut child, DEADLINE)?;
     let status = child.terminate(DEADLINE)?;
     if !status.success() {
         bail!("the server did not stop cleanly: {status}");
