@@ -1,9 +1,14 @@
 //! The project's own commands: `cargo xtask <command>`.
 //!
-//! One file per command, each with its arguments and a `run`. To add one: a file, a line in `Command`, a
-//! line in `main`.
+//! One file per command, with its arguments and a `run`. To add one: the file, a variant of [`Command`], an
+//! arm in [`main`].
 
+mod check;
 mod setup;
+mod step;
+mod test;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -18,10 +23,21 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Setup(setup::Arguments),
+    Test(test::Arguments),
+    Check(check::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
         Command::Setup(arguments) => setup::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -36,13 +36,14 @@ pub(crate) fn common(found: &Installation, dir: &Path) -> Vec<OsString> {
     arguments
 }
 
-const SHARED: [&str; 6] = [
+const SHARED: [&str; 7] = [
     "--pid-file=mysqld.pid",
     "--skip-name-resolve",
     "--performance-schema=OFF",
     "--character-set-server=utf8mb4",
     "--secure-file-priv=",
     "--innodb-buffer-pool-dump-at-shutdown=OFF",
+    "--innodb-buffer-pool-load-at-startup=OFF",
 ];
 const MYSQL: [&str; 2] = ["--mysqlx=OFF", "--loose-innodb-redo-log-capacity=33554432"];
 const MARIADB: [&str; 2] = ["--innodb-log-file-size=33554432", "--skip-ssl"];

@@ -1,0 +1,37 @@
+//! `cargo xtask check`: what continuous integration runs.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{step, test};
+
+/// Run everything that continuous integration runs: format, lints, dependencies, tests.
+#[derive(Args)]
+#[command(after_help = "\
+Stops at the first step that fails and shows its command.
+
+Examples:
+  cargo xtask check
+  cargo xtask check --no-test      only what takes no servers")]
+pub(crate) struct Arguments {
+    /// Leave the tests out.
+    #[arg(long)]
+    no_test: bool,
+}
+
+/// Runs the steps in order, cheapest first.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    step::run("format", &mut step::cargo(["fmt", "--all", "--check"]))?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    step::run("lints", &mut step::cargo(clippy))?;
+    if step::cargo_has("deny") {
+        step::run("dependencies", &mut step::cargo(["deny", "check"]))?;
+    } else {
+        step::skip("dependencies", "cargo-deny is not installed");
+    }
+    if arguments.no_test {
+        step::skip("test", "as asked");
+        return Ok(());
+    }
+    test::run(&test::Arguments { rest: Vec::new() })
+}
