@@ -8,13 +8,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::mirror;
+use crate::process::GuardedCommand;
 use crate::progress::{Progress, Unit, say};
 
 /// Asked for by the servers' packages, for their installation scripts and wrappers; never run by us.
@@ -39,6 +40,8 @@ const ASSUMED: [&str; 18] = [
     "systemd-sysusers",
 ];
 const ATTEMPTS: u32 = 4;
+/// For one run of apt-get: hours of a thin link are broken off and resumed.
+const DEADLINE: Duration = Duration::from_secs(3600);
 const POLL: Duration = Duration::from_millis(200);
 
 /// One suite of the Debian archive, with its lists downloaded.
@@ -95,11 +98,13 @@ impl Suite {
         let mut download = vec!["--download-only"];
         download.extend_from_slice(&install);
         let partial = archives.join("partial");
-        let mut progress = Progress::start(&format!("{what}: downloading"), Unit::Bytes, total);
+        let done = || size_of_files(archives) + size_of_files(&partial);
+        let mut progress =
+            Progress::start(&format!("{what}: downloading"), Unit::Bytes, done(), total);
         thread::scope(|scope| {
             let running = scope.spawn(|| self.retry(&download));
             while !running.is_finished() {
-                progress.at(size_of_files(archives) + size_of_files(&partial));
+                progress.at(done());
                 thread::park_timeout(POLL);
             }
             running.join().unwrap_or_else(|_| bail!("the download of {what} panicked"))
@@ -164,18 +169,32 @@ impl Suite {
         }
     }
 
+    /// Runs apt-get under the guard, so that it ends with its owner and never writes beside a later one.
     fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new("apt-get")
-            .arg("-c")
-            .arg(self.dir.join("apt.conf"))
-            .arg("-q")
+        let log = self.dir.join("log/apt-get");
+        let _ = fs::remove_file(&log);
+        let mut child = GuardedCommand::new("apt-get")
+            .args(["-q".as_ref(), "-c".as_ref(), self.dir.join("apt.conf").as_os_str()])
             .args(arguments)
             .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .output()
+            .log_to(&log)
+            .spawn()
             .context("cannot run apt-get")?;
-        checked("apt-get", &output)
+        let status = child.wait(DEADLINE);
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        match status {
+            Some(status) if status.success() => Ok(text),
+            Some(status) => bail!("apt-get ended with {status}: {}", complaints(&text)),
+            None => bail!("apt-get took longer than {} minutes", DEADLINE.as_secs() / 60),
+        }
     }
+}
+
+/// apt's own errors and warnings, or all it said if there are none.
+fn complaints(text: &str) -> String {
+    let is_complaint = |line: &&str| line.starts_with("E:") || line.starts_with("W:");
+    let lines: Vec<&str> = text.lines().filter(is_complaint).collect();
+    if lines.is_empty() { text.trim().to_owned() } else { lines.join("; ") }
 }
 
 /// Unpacks every package file into `prefix`, without what the servers do not need.
@@ -183,7 +202,7 @@ pub(crate) fn unpack(what: &str, packages: &[PathBuf], prefix: &Path) -> Result<
     let _ = fs::remove_dir_all(prefix);
     fs::create_dir_all(prefix).with_context(|| format!("cannot make {}", prefix.display()))?;
     let mut progress =
-        Progress::start(&format!("{what}: unpacking"), Unit::Packages, packages.len() as u64);
+        Progress::start(&format!("{what}: unpacking"), Unit::Packages, 0, packages.len() as u64);
     for (done, package) in packages.iter().enumerate() {
         let output = Command::new("dpkg-deb").arg("-x").arg(package).arg(prefix).output();
         checked("dpkg-deb", &output.context("cannot run dpkg-deb")?)

@@ -68,6 +68,22 @@ impl Cache {
         self.root.join("work").join(name)
     }
 
+    /// Whether downloads are left.
+    pub(crate) fn has_work(&self) -> bool {
+        self.root.join("work").exists()
+    }
+
+    /// Deletes the templates made by an earlier fetched version of the product.
+    pub(crate) fn forget_templates(&self, product: Product) {
+        let start = format!("{}-", product.key());
+        for entry in fs::read_dir(self.root.join("templates")).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&start) && name.contains("-fetched-") {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
     /// Forgets downloads, once everything is unpacked.
     pub(crate) fn clear_work(&self) {
         let _ = fs::remove_dir_all(self.root.join("work"));

@@ -40,6 +40,12 @@ impl Installation {
         }
     }
 
+    /// The words that run the server, without arguments: for a shell or a log.
+    pub fn command_line(&self) -> Vec<String> {
+        let words = self.launcher.iter().map(OsString::as_os_str).chain([self.program.as_os_str()]);
+        words.map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+
     /// A client program such as `mysqldump` or `mariadb-binlog`, where the installation has it.
     pub fn client(&self, name: &str) -> Option<PathBuf> {
         match &self.base {
@@ -121,7 +127,7 @@ fn launcher(prefix: &Path) -> Result<Vec<OsString>> {
     for lib in [prefix.join("lib"), prefix.join("usr/lib")] {
         for dir in [lib.clone()].into_iter().chain(subdirectories(&lib)) {
             linker = linker.or_else(|| linker_in(&dir));
-            if dir.to_string_lossy().ends_with("-linux-gnu") {
+            if dir.to_string_lossy().contains("-linux-gnu") {
                 dirs.push(dir.clone());
             }
         }

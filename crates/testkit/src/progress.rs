@@ -31,7 +31,7 @@ pub(crate) enum Unit {
 }
 
 impl Progress {
-    pub(crate) fn start(what: &str, unit: Unit, total: u64) -> Progress {
+    pub(crate) fn start(what: &str, unit: Unit, done: u64, total: u64) -> Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let amount = match unit {
                 Unit::Bytes => "{bytes} / {total_bytes}",
@@ -45,7 +45,7 @@ impl Progress {
         let progress =
             Progress { what: what.to_owned(), unit, total, bar, printed: Instant::now() };
         if progress.bar.is_none() {
-            progress.print(0);
+            progress.print(done);
         }
         progress
     }

@@ -27,7 +27,12 @@ use crate::template;
 /// When a server can neither be found nor fetched; the error says what to do.
 pub fn run() -> Result<Vec<Installation>> {
     let cache = Cache::open()?;
-    Product::ALL.into_iter().map(|product| provide(&cache, product)).collect()
+    let found = Product::ALL.into_iter().map(|product| provide(&cache, product)).collect();
+    if cache.has_work() {
+        let _held = lock(&cache)?;
+        cache.clear_work();
+    }
+    found
 }
 
 /// The server, from the default cache unless this system has one; looked up once per process.
@@ -86,14 +91,19 @@ fn from_cache(cache: &Cache, product: Product) -> Result<Installation> {
     }
     let _held = lock(cache)?;
     if cache.ready(product).is_none() {
-        fetch(cache, product)?;
+        fetch(cache, product).with_context(|| {
+            format!(
+                "cannot fetch {product}. Instead, install {} or later and put {} on PATH or name it in {}; \
+                 or use `docker compose up`",
+                product.oldest(),
+                product.program(),
+                product.variable()
+            )
+        })?;
     }
     let version = cache.ready(product).context("the fetched server was just marked ready")?;
     let found = Installation::fetched(cache, product, version)?;
     template::ensure(cache, &found)?;
-    if Product::ALL.iter().all(|product| cache.ready(*product).is_some()) {
-        cache.clear_work();
-    }
     Ok(found)
 }
 
@@ -113,13 +123,7 @@ fn lock(cache: &Cache) -> Result<fs::File> {
 /// Downloads, unpacks, tries and stamps one product. The caller holds the lock.
 fn fetch(cache: &Cache, product: Product) -> Result<()> {
     if let Some(why) = apt::unavailable() {
-        bail!(
-            "{product} {} or later is not on this system, and it cannot be fetched: {why}.\n\
-             Install it and put {} on PATH or name it in {}, or use `docker compose up` instead.",
-            product.oldest(),
-            product.program(),
-            product.variable()
-        );
+        bail!("{why}");
     }
     say(&format!("{product}: fetching into {}", cache.root().display()));
     cache.set_absent(product);
@@ -131,6 +135,7 @@ fn fetch(cache: &Cache, product: Product) -> Result<()> {
     apt::unpack(&product.to_string(), &packages, &draft)?;
     let found = Installation::probe_unpacked(&draft, product)?;
     replace_dir(&draft, &cache.prefix(product))?;
+    cache.forget_templates(product);
     cache.set_ready(product, found.version)?;
     let _ = fs::remove_dir_all(&archives);
     say(&format!("{product}: {} is ready", found.version));

@@ -31,7 +31,7 @@ fn is_running(pid: u32) -> bool {
 fn wait_until_gone(pid: u32) -> bool {
     let deadline = Instant::now() + Duration::from_secs(20);
     while is_running(pid) && Instant::now() < deadline {
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(2));
     }
     !is_running(pid)
 }
