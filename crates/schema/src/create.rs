@@ -1,0 +1,155 @@
+//! CREATE …
+
+use crate::body::{self, Body};
+use crate::classify::{self, ACCOUNT, Reading, SERVER_OBJECT, TEMPORARY, ignored};
+use crate::cursor::Cursor;
+use crate::finding::{Edit, EditKind, Finding};
+use crate::statement::{DdlKind, RoutineVerb};
+use crate::token::TokenKind;
+
+/// What stands between CREATE or ALTER and the sort of object.
+#[derive(Debug, Default)]
+pub(crate) struct Attributes {
+    pub(crate) or_replace: bool,
+    pub(crate) temporary: bool,
+}
+
+/// Reads what follows CREATE; `None` when it is not understood.
+pub(crate) fn read(mut cursor: Cursor<'_>) -> Option<Reading> {
+    let attributes = attributes(&mut cursor)?;
+    if let Some(kind) = classify::routine_kind(&mut cursor) {
+        cursor.eat_all(&["IF", "NOT", "EXISTS"]);
+        return classify::routine(kind, RoutineVerb::Create, cursor);
+    }
+    let object = cursor.eat_any(&[
+        "TABLE",
+        "VIEW",
+        "INDEX",
+        "DATABASE",
+        "SCHEMA",
+        "SEQUENCE",
+        "USER",
+        "ROLE",
+        "SERVER",
+        "TABLESPACE",
+        "LOGFILE",
+        "RESOURCE",
+        "REFERENCE",
+    ])?;
+    let finding = match object {
+        "TABLE" | "SEQUENCE" if attributes.temporary => return Some(ignored(TEMPORARY)),
+        "TABLE" => table(cursor, &attributes),
+        "VIEW" => view(cursor, &attributes),
+        "INDEX" => index(cursor, &attributes),
+        "DATABASE" | "SCHEMA" => database(cursor, &attributes),
+        "SEQUENCE" => sequence(cursor, &attributes),
+        "USER" | "ROLE" => return Some(ignored(ACCOUNT)),
+        _ => return Some(ignored(SERVER_OBJECT)),
+    };
+    finding.map(Reading::Ddl)
+}
+
+/// Takes everything that may stand ahead of the sort of object, in CREATE and in ALTER.
+pub(crate) fn attributes(cursor: &mut Cursor<'_>) -> Option<Attributes> {
+    let mut found = Attributes::default();
+    loop {
+        if cursor.eat_all(&["OR", "REPLACE"]) {
+            found.or_replace = true;
+        } else if cursor.eat("TEMPORARY").is_some() {
+            found.temporary = true;
+        } else if cursor.eat("ALGORITHM").is_some() {
+            cursor.eat_symbol(b'=');
+            cursor.next()?;
+        } else if cursor.eat("DEFINER").is_some() {
+            definer(cursor)?;
+        } else if cursor.eat_all(&["SQL", "SECURITY"]) {
+            cursor.next()?;
+        } else if cursor.eat_any(&MODIFIERS).is_none() {
+            return Some(found);
+        }
+    }
+}
+
+/// Words that change nothing about which object is meant. UNDO belongs to TABLESPACE; JSON,
+/// RELATIONAL and DUALITY to MySQL's views over documents.
+const MODIFIERS: [&str; 12] = [
+    "ONLINE",
+    "OFFLINE",
+    "IGNORE",
+    "UNIQUE",
+    "FULLTEXT",
+    "SPATIAL",
+    "VECTOR",
+    "AGGREGATE",
+    "UNDO",
+    "JSON",
+    "RELATIONAL",
+    "DUALITY",
+];
+
+/// `= user@host`, `= CURRENT_USER()`, `= role`.
+fn definer(cursor: &mut Cursor<'_>) -> Option<()> {
+    cursor.eat_symbol(b'=');
+    cursor.next()?;
+    cursor.eat_kind(TokenKind::Variable);
+    if cursor.eat_symbol(b'(') {
+        cursor.eat_symbol(b')').then_some(())?;
+    }
+    Some(())
+}
+
+fn begin(kind: DdlKind, cursor: &mut Cursor<'_>, attributes: &Attributes) -> Finding {
+    let mut finding = Finding::new(kind);
+    finding.ddl.or_replace = attributes.or_replace;
+    finding.ddl.if_not_exists = cursor.eat_all(&["IF", "NOT", "EXISTS"]);
+    finding
+}
+
+fn table(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> {
+    let mut finding = begin(DdlKind::CreateTable, &mut cursor, attributes);
+    finding.table(&mut cursor)?;
+    let mut like = cursor;
+    let in_parentheses = like.eat_symbol(b'(');
+    if like.eat("LIKE").is_some() {
+        finding.read(&mut like)?;
+        if in_parentheses {
+            like.eat_symbol(b')').then_some(())?;
+        }
+        return like.at_end().then_some(finding);
+    }
+    body::read(cursor, Body::Table, finding)
+}
+
+fn view(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> {
+    let mut finding = begin(DdlKind::CreateView, &mut cursor, attributes);
+    finding.table(&mut cursor)?;
+    body::read(cursor, Body::View, finding)
+}
+
+fn index(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> {
+    let mut finding = begin(DdlKind::CreateIndex, &mut cursor, attributes);
+    cursor.identifier()?;
+    if cursor.eat_any(&["USING", "TYPE"]).is_some() {
+        cursor.next()?;
+    }
+    cursor.eat("ON")?;
+    finding.table(&mut cursor)?;
+    body::read(cursor, Body::Index, finding)
+}
+
+fn sequence(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> {
+    let mut finding = begin(DdlKind::Sequence, &mut cursor, attributes);
+    finding.table(&mut cursor)?;
+    body::read(cursor, Body::Index, finding)
+}
+
+fn database(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> {
+    let mut finding = begin(DdlKind::CreateDatabase, &mut cursor, attributes);
+    let name = finding.database(&mut cursor)?;
+    // MariaDB refuses both at once.
+    if !finding.ddl.if_not_exists && !finding.ddl.or_replace {
+        let span = name.span.start..name.span.start;
+        finding.edits.push(Edit { span, what: EditKind::Insert("IF NOT EXISTS ") });
+    }
+    body::read(cursor, Body::Index, finding)
+}

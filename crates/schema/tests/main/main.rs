@@ -1,0 +1,4 @@
+//! The classifier and the rewriter as a whole.
+
+mod golden;
+mod properties;
