@@ -19,10 +19,10 @@ pub(crate) fn read(
     let ddl = &mut search.finding.ddl;
     match word {
         b"SYSTEM" if search.body != Body::View && after.at("VERSIONING") => {
-            ddl.system_versioning = true
+            ddl.system_versioning = true;
         }
         b"PARTITION" if (in_table || in_alter) && after.eat_all(&["BY", "SYSTEM_TIME"]) => {
-            ddl.system_versioning = true
+            ddl.system_versioning = true;
         }
         b"SEQUENCE" if in_table && at_value(*after) => ddl.kind = DdlKind::Sequence,
         b"START" if in_table => {
