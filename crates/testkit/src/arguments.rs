@@ -45,7 +45,11 @@ const SHARED: [&str; 7] = [
     "--innodb-buffer-pool-dump-at-shutdown=OFF",
     "--innodb-buffer-pool-load-at-startup=OFF",
 ];
-const MYSQL: [&str; 2] = ["--mysqlx=OFF", "--loose-innodb-redo-log-capacity=33554432"];
+const MYSQL: [&str; 3] = [
+    "--mysqlx=OFF",
+    "--loose-innodb-redo-log-capacity=33554432",
+    "--innodb-log-buffer-size=16777216", // a quarter of its default, which is resident at once
+];
 const MARIADB: [&str; 2] = ["--innodb-log-file-size=33554432", "--skip-ssl"];
 
 /// The directory that holds MariaDB's SQL files.

@@ -8,6 +8,7 @@
 //! It compares what stands still: let the pipeline finish before asking.
 
 mod difference;
+mod row;
 mod table;
 
 use anyhow::{Context, Result};

@@ -259,8 +259,9 @@ async fn write(
     while let Some((due, chunk)) = chunks.recv().await {
         sleep_until(due).await;
         flowing(&mut link).await;
-        to.write_all(&chunk).await?;
+        // Counted first: who has received a byte sees it counted.
         forwarded.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        to.write_all(&chunk).await?;
     }
     flowing(&mut link).await;
     to.shutdown().await
