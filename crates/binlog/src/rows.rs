@@ -58,21 +58,14 @@ impl<'a> Rows<'a> {
         self.rest.is_empty()
     }
 
-    /// How many rows are left, for rows that nobody wants: they are walked, not decoded.
+    /// Walks past the next row.
     ///
     /// # Errors
-    /// When the event is malformed.
-    pub fn count_rest(mut self, plan: &TablePlan) -> Result<u32, BinlogError> {
+    /// When the event is malformed, or does not fit the table's plan.
+    pub fn skip_next(&mut self, plan: &TablePlan) -> Result<(), BinlogError> {
         self.check(plan)?;
-        let mut count = 0;
-        while !self.is_done() {
-            let images = if self.op == Op::Update { 2 } else { 1 };
-            for _ in 0..images {
-                self.image(plan, |_, _| Ok(()))?;
-            }
-            count += 1;
-        }
-        Ok(count)
+        let images = if self.op == Op::Update { 2 } else { 1 };
+        (0..images).try_for_each(|_| self.image(plan, |_, _| Ok(())))
     }
 
     /// Writes the next row where [`tributary_wire::BatchBuilder::row`] wants it.

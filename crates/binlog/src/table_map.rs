@@ -46,8 +46,7 @@ impl TablePlan {
     /// Compiles a TABLE_MAP event's body.
     ///
     /// # Errors
-    /// [`BinlogError::Setting`] when the event does not name its columns (`binlog_row_metadata` is not
-    /// FULL), [`BinlogError::Unsupported`] for a column type this build does not carry.
+    /// [`BinlogError::Unsupported`] for a column type this build does not carry.
     pub fn compile(data: &[u8]) -> Result<Self, BinlogError> {
         let mut reader = Reader::new(NAME, data);
         let (table_id, database, table) = head(&mut reader)?;
@@ -74,14 +73,23 @@ impl TablePlan {
             Optional { codes, columns: &mut columns, shapes: &mut shapes, key: Vec::new() };
         optional.read(&mut reader)?;
         let primary_key = optional.key;
-        if shapes.iter().any(|shape| shape.name.is_empty()) {
-            return Err(BinlogError::Setting(format!(
-                "rows of {database}.{table} come without column names: run SET GLOBAL binlog_row_metadata=FULL on the device, and reconnect its applications"
-            )));
-        }
         let shape = TableShape { database, table, columns: shapes, primary_key };
         let identity = shape.identity();
         Ok(Self { table_id, shape: Arc::new(shape), columns, identity })
+    }
+
+    /// Checks that every column has its name, without which rows cannot be copied exactly.
+    ///
+    /// # Errors
+    /// [`BinlogError::Setting`] when `binlog_row_metadata` is not FULL.
+    pub fn with_names(self) -> Result<Self, BinlogError> {
+        if self.shape.columns.iter().all(|column| !column.name.is_empty()) {
+            return Ok(self);
+        }
+        Err(BinlogError::Setting(format!(
+            "rows of {}.{} come without column names: run SET GLOBAL binlog_row_metadata='FULL' on the device",
+            self.shape.database, self.shape.table
+        )))
     }
 }
 

@@ -1,0 +1,360 @@
+//! The preflight: is this server, and this link, fit to be backed up from?
+//!
+//! The rules are plain functions on [`Facts`]; the service refuses to start on the same ones that
+//! `tributary-publisher check` prints as failed.
+
+use crate::config::Config;
+use crate::link::{Answer, Link};
+use crate::source::{Facts, Flavour, Source};
+use crate::{Error, session, tail};
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+use tokio::time::timeout;
+use tributary_wire::DeviceId;
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// As it should be.
+    Ok,
+    /// Works, but will hurt one day.
+    Warn,
+    /// Would lose data, or cannot work.
+    Fail,
+}
+
+/// One line of the preflight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What was looked at, and found.
+    pub finding: String,
+    /// The statement, or the step, that mends it.
+    pub fix: Option<String>,
+}
+
+/// Shorter than this, a long weekend without a link costs a new snapshot.
+const RETENTION_MIN_S: u64 = 7 * 86_400;
+const CLOCK_DIFFERENCE_MAX_S: f64 = 2.0;
+const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
+
+// === impl Check ===
+
+impl Check {
+    fn ok(finding: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Ok, finding: finding.into(), fix: None }
+    }
+
+    fn warn(finding: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Warn, finding: finding.into(), fix: Some(fix.into()) }
+    }
+
+    fn fail(finding: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Fail, finding: finding.into(), fix: Some(fix.into()) }
+    }
+}
+
+/// `FAIL  binlog_format is STATEMENT; fix: SET …`
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = match self.outcome {
+            Outcome::Ok => "ok   ",
+            Outcome::Warn => "WARN ",
+            Outcome::Fail => "FAIL ",
+        };
+        write!(f, "{outcome} {}", self.finding)?;
+        self.fix.as_ref().map_or(Ok(()), |fix| write!(f, "\n      fix: {fix}"))
+    }
+}
+
+/// Refuses a server that would lose data.
+///
+/// # Errors
+/// [`Error::SourceUnfit`] with every fault and its remedy.
+pub fn refuse_unfit(facts: &Facts, address: &str) -> Result<(), Error> {
+    let failed = settings(facts).into_iter().filter(|check| check.outcome == Outcome::Fail);
+    let faults: Vec<String> = failed.map(|check| check.to_string()).collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::SourceUnfit { address: address.to_owned(), faults })
+}
+
+/// What the server's settings say. Pure.
+pub fn settings(facts: &Facts) -> Vec<Check> {
+    let mut checks = vec![version(facts)];
+    checks.push(if on(facts, "log_bin") {
+        Check::ok("log_bin is ON")
+    } else {
+        Check::fail(
+            "log_bin is OFF: the server writes no binary log",
+            "add `log_bin` to [mysqld] in the server's configuration, and restart it",
+        )
+    });
+    for (name, wanted, why) in [
+        ("binlog_format", "ROW", "statements cannot be copied exactly"),
+        ("binlog_row_image", "FULL", "rows would come without all of their columns"),
+        ("binlog_row_metadata", "FULL", "rows would come without column names and keys"),
+    ] {
+        checks.push(setting(facts, name, wanted, why));
+    }
+    for (name, why) in [
+        ("binlog_row_value_options", "JSON columns would come in pieces"),
+        ("binlog_transaction_compression", "this build does not read compressed transactions"),
+        ("log_bin_compress", "this build does not read compressed events"),
+    ] {
+        let value = facts.variable(name);
+        if !(value.is_empty() || value == "OFF" || value == "0") {
+            let off = if name == "binlog_row_value_options" { "" } else { "OFF" };
+            checks.push(Check::fail(format!("{name} is {value}: {why}"), set(facts, name, off)));
+        }
+    }
+    checks.push(retention(facts));
+    checks.push(gtid(facts));
+    checks
+}
+
+fn version(facts: &Facts) -> Check {
+    let (major, minor, _) = facts.version_numbers;
+    let (name, oldest) = match facts.flavour {
+        Flavour::MySql => ("MySQL", (8, 0)),
+        Flavour::MariaDb => ("MariaDB", (10, 5)),
+    };
+    let finding = format!("{name} {}", facts.version);
+    if (major, minor) >= oldest {
+        return Check::ok(finding);
+    }
+    let (major, minor) = oldest;
+    Check::fail(
+        format!("{finding} is too old"),
+        format!("upgrade to {name} {major}.{minor} or later"),
+    )
+}
+
+fn on(facts: &Facts, name: &str) -> bool {
+    matches!(facts.variable(name), "ON" | "1")
+}
+
+fn setting(facts: &Facts, name: &str, wanted: &str, why: &str) -> Check {
+    let value = facts.variable(name);
+    if value.eq_ignore_ascii_case(wanted) {
+        return Check::ok(format!("{name} is {value}"));
+    }
+    let value = if value.is_empty() { "unknown to this server" } else { value };
+    let fix = format!("{}, then reconnect the device's applications", set(facts, name, wanted));
+    Check::fail(format!("{name} is {value}: {why}"), fix)
+}
+
+/// The statement that sets a variable for good: MariaDB has no SET PERSIST.
+fn set(facts: &Facts, name: &str, value: &str) -> String {
+    match facts.flavour {
+        Flavour::MySql => format!("SET PERSIST {name} = '{value}'"),
+        Flavour::MariaDb => {
+            format!(
+                "SET GLOBAL {name} = '{value}', and {name}={value} under [mariadb] in the server's configuration"
+            )
+        }
+    }
+}
+
+fn retention(facts: &Facts) -> Check {
+    let number = |name: &str| facts.variable(name).parse::<f64>().unwrap_or(0.0);
+    let seconds = number("binlog_expire_logs_seconds").max(number("expire_logs_days") * 86_400.0);
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the server's limit is 2^32"
+    )]
+    let seconds = seconds as u64;
+    if seconds == 0 {
+        return Check::ok("the binary log is kept until it is purged by hand");
+    }
+    let days = seconds / 86_400;
+    if seconds >= RETENTION_MIN_S {
+        return Check::ok(format!("the binary log is kept for {days} days"));
+    }
+    let fix = set(facts, "binlog_expire_logs_seconds", "1209600");
+    Check::warn(
+        format!(
+            "the binary log is kept for {} hours: a device that is offline for longer needs a new snapshot",
+            seconds / 3600
+        ),
+        fix,
+    )
+}
+
+fn gtid(facts: &Facts) -> Check {
+    match facts.flavour {
+        Flavour::MySql if facts.variable("gtid_mode") == "ON" => Check::ok("gtid_mode is ON"),
+        Flavour::MySql => Check::warn(
+            "gtid_mode is OFF: a log that was reset is noticed less surely",
+            "SET PERSIST gtid_mode in the steps OFF_PERMISSIVE, ON_PERMISSIVE, ON, after enforce_gtid_consistency = ON",
+        ),
+        Flavour::MariaDb => Check::ok("GTIDs are always on"),
+    }
+}
+
+/// Runs the whole preflight. Nothing is changed anywhere.
+pub async fn run(config: &Config, device: &DeviceId) -> Vec<Check> {
+    let mut checks = vec![Check::ok(format!("device id {device}"))];
+    let address = config.source.address();
+    let mut facts = None;
+    match Source::open(&config.source).await {
+        Err(error) => checks.push(Check::fail(
+            error.to_string(),
+            format!("start the server, or correct source.host, source.port and the credentials ({address})"),
+        )),
+        Ok((mut source, found)) => {
+            checks.push(Check::ok(format!("source {address} answers")));
+            checks.extend(settings(&found));
+            checks.extend(server(&mut source, &found, &config.source.user).await);
+            facts = Some(found);
+        }
+    }
+    checks.extend(nats(config, device, facts.as_ref()).await);
+    checks.push(state(config));
+    checks
+}
+
+async fn server(source: &mut Source, facts: &Facts, user: &str) -> Vec<Check> {
+    let mut checks = Vec::new();
+    match source.grants().await {
+        Ok(grants) => checks.extend(privileges(&grants, facts, user)),
+        Err(error) => {
+            checks.push(Check::warn(format!("grants cannot be read: {error}"), "grant SELECT"))
+        }
+    }
+    match source.binlog_files().await {
+        Ok(files) => {
+            let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+            let first = files.first().map_or("none", |file| file.name.as_str());
+            checks.push(Check::ok(format!(
+                "{} binlog files from {first}, {} MiB",
+                files.len(),
+                bytes >> 20
+            )));
+        }
+        Err(error) => checks.push(Check::fail(error.to_string(), grant(facts, user))),
+    }
+    if let Ok(theirs) = source.clock_seconds().await {
+        #[allow(clippy::cast_precision_loss, reason = "microseconds since 1970 fit 2^53")]
+        let difference = (theirs - tail::now_us() as f64 / 1e6).abs();
+        checks.push(if difference <= CLOCK_DIFFERENCE_MAX_S {
+            Check::ok("the clocks of server and publisher agree")
+        } else {
+            Check::warn(format!("the clocks of server and publisher differ by {difference:.1} s: lag will be wrong by as much"), "run a time service (chrony, systemd-timesyncd)")
+        });
+    }
+    checks
+}
+
+/// The grant that is needed.
+fn grant(facts: &Facts, user: &str) -> String {
+    let monitor = match facts.flavour {
+        Flavour::MySql => "REPLICATION CLIENT",
+        Flavour::MariaDb => "BINLOG MONITOR",
+    };
+    format!("GRANT SELECT, REPLICATION SLAVE, {monitor} ON *.* TO '{user}'@'%'")
+}
+
+fn privileges(grants: &[String], facts: &Facts, user: &str) -> Vec<Check> {
+    let global: Vec<String> = grants
+        .iter()
+        .filter(|grant| grant.contains(" ON *.* "))
+        .map(|grant| grant.to_uppercase())
+        .collect();
+    let has = |names: &[&str]| {
+        global.iter().any(|grant| {
+            grant.contains("ALL PRIVILEGES") || names.iter().any(|name| grant.contains(name))
+        })
+    };
+    [
+        (
+            "REPLICATION SLAVE",
+            &["REPLICATION SLAVE", "REPLICATION REPLICA"][..],
+            "read the binary log",
+        ),
+        (
+            "REPLICATION CLIENT",
+            &["REPLICATION CLIENT", "BINLOG MONITOR", "SUPER"][..],
+            "list its files",
+        ),
+        ("SELECT", &["SELECT"][..], "see which tables exist"),
+    ]
+    .into_iter()
+    .map(|(name, names, why)| {
+        if has(names) {
+            Check::ok(format!("the account has {name}"))
+        } else {
+            Check::fail(
+                format!("the account lacks {name}: it is needed to {why}"),
+                grant(facts, user),
+            )
+        }
+    })
+    .collect()
+}
+
+async fn nats(config: &Config, device: &DeviceId, facts: Option<&Facts>) -> Vec<Check> {
+    let urls = config.nats.urls.join(", ");
+    let mut link = match Link::open(&config.nats, device).await {
+        Ok(link) => link,
+        Err(error) => return vec![Check::fail(error.to_string(), "correct the nats section")],
+    };
+    let connected = async { while !matches!(link.answer().await, Answer::Connected) {} };
+    if timeout(ANSWER_PATIENCE, connected).await.is_err() && !link.is_connected() {
+        let why = link.last_error().unwrap_or_else(|| "no answer".to_owned());
+        return vec![Check::fail(
+            format!("NATS at {urls} cannot be reached: {why}"),
+            "start nats-server, open the port, or correct nats.urls and the credentials",
+        )];
+    }
+    let mut checks = vec![Check::ok(format!(
+        "NATS at {urls} answers, messages up to {} KiB",
+        link.max_payload() >> 10
+    ))];
+    let request = session::question(device, 0, facts.map_or("", |facts| facts.identity.as_str()));
+    link.heartbeat(&request).await;
+    let answer = timeout(ANSWER_PATIENCE, link.answer()).await;
+    checks.push(match (answer, link.last_error()) {
+        (_, Some(error)) => Check::fail(
+            format!("NATS refuses this device: {error}"),
+            format!(
+                "allow it to publish {} and {}, and to subscribe to {}.>",
+                device.changes_subject(),
+                device.heartbeat_subject(),
+                device.inbox_prefix()
+            ),
+        ),
+        (Ok(Answer::Heartbeat(reply)), _) => Check::ok(match reply.applied {
+            Some(applied) => {
+                format!("a sync-worker answers: this device is applied up to {}", applied.position)
+            }
+            None => "a sync-worker answers: this device is new".to_owned(),
+        }),
+        (Ok(_) | Err(_), None) => Check::warn(
+            "no sync-worker answers for this device",
+            "start tributary-sync-worker, or wait for the one that is starting",
+        ),
+    });
+    link.close().await;
+    checks
+}
+
+fn state(config: &Config) -> Check {
+    let dir = &config.state.dir;
+    let probe = dir.join(".check");
+    let written = std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&probe, b"tributary"))
+        .and_then(|()| std::fs::remove_file(&probe));
+    match written {
+        Ok(()) => Check::ok(format!("state.dir {} can be written", dir.display())),
+        Err(error) => Check::fail(
+            format!("state.dir {} cannot be written: {error}", dir.display()),
+            "create it, give it to the user that runs the publisher, and free the disk",
+        ),
+    }
+}

@@ -1,0 +1,289 @@
+//! The publisher's configuration: what stands in the file, and what it becomes.
+
+use crate::identity::DeviceFile;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tributary_runtime::{ConfigError, Secret};
+use tributary_wire::{DeviceId, InvalidDeviceId};
+
+/// The configuration file. Every key can be overridden by an environment variable: `source.host` by
+/// `TRIBUTARY_SOURCE__HOST`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who this device is.
+    #[serde(default)]
+    pub device: DeviceConfig,
+    /// The MySQL or MariaDB server whose changes are published.
+    pub source: SourceConfig,
+    /// Where they are published.
+    pub nats: NatsConfig,
+    /// What is kept on disk.
+    #[serde(default)]
+    pub state: StateConfig,
+    /// How changes are packed.
+    #[serde(default)]
+    pub publish: PublishConfig,
+    /// The conversation with the cloud about progress.
+    #[serde(default)]
+    pub heartbeat: HeartbeatConfig,
+    /// Metrics and health.
+    #[serde(default)]
+    pub admin: AdminConfig,
+    /// Log lines.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// Identity: given here, or read from a device file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeviceConfig {
+    /// The device's id: 1 to 40 of `A-Z a-z 0-9 _ -`. Overrides the file's.
+    pub id: Option<String>,
+    /// A name for people. Overrides the file's.
+    pub name: Option<String>,
+    /// A file of `DEVICE_ID="…"` and `DEVICE_NAME="…"` lines.
+    pub file: PathBuf,
+}
+
+/// The source.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// Host name or address.
+    #[serde(default = "default_source_host")]
+    pub host: String,
+    /// TCP port.
+    #[serde(default = "default_source_port")]
+    pub port: u16,
+    /// The account: REPLICATION SLAVE, REPLICATION CLIENT (MariaDB: BINLOG MONITOR) and SELECT.
+    pub user: String,
+    /// Its password, or `file:/path`.
+    pub password: Secret,
+    /// The id under which the publisher registers as a replica; made from the device's id when it is
+    /// left out. No two replicas of one server may share it.
+    pub server_id: Option<u32>,
+    /// TLS to the source; off by default, because it usually runs on the same device.
+    #[serde(default)]
+    pub tls: bool,
+    /// A PEM file of certificate authorities to trust, for `tls = true`.
+    pub tls_ca: Option<PathBuf>,
+    /// Seconds between heartbeats asked of the source; three missed ones mean a dead connection.
+    #[serde(default = "default_source_heartbeat")]
+    pub heartbeat_seconds: u32,
+}
+
+/// NATS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NatsConfig {
+    /// Servers, such as `nats://nats.example.com:4222` or `tls://…`.
+    pub urls: Vec<String>,
+    /// User, for password authentication.
+    pub user: Option<String>,
+    /// Its password, or `file:/path`.
+    pub password: Option<Secret>,
+    /// A credentials file (JWT and seed).
+    pub credentials: Option<PathBuf>,
+    /// A PEM file of certificate authorities to trust.
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// Local state.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateConfig {
+    /// Directory of the checkpoint, a cache of a few hundred bytes.
+    pub dir: PathBuf,
+}
+
+/// Batches.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PublishConfig {
+    /// A batch is sent at the latest when it holds so many bytes before compression. The server's
+    /// `max_payload` bounds it as well.
+    pub batch_bytes: usize,
+    /// Batches that may be on their way at once.
+    pub window_batches: usize,
+    /// Seconds to wait for an acknowledgement before everything in flight is sent again.
+    pub ack_timeout_seconds: u32,
+}
+
+/// Heartbeats.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeartbeatConfig {
+    /// Seconds between heartbeats, give or take a fifth.
+    pub interval_seconds: f64,
+}
+
+/// The admin port.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Address of `/metrics`, `/healthz` and `/readyz`.
+    pub listen: SocketAddr,
+}
+
+/// Logging.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidConfig {
+    /// The file or an environment variable.
+    #[error(transparent)]
+    Load(#[from] ConfigError),
+    /// No identity anywhere.
+    #[error("no device id: set device.id, or DEVICE_ID in {file} ({problem})")]
+    NoDevice {
+        /// The device file.
+        file: PathBuf,
+        /// Why it gave none.
+        problem: String,
+    },
+    /// An identity that cannot be used.
+    #[error(transparent)]
+    Device(#[from] InvalidDeviceId),
+    /// A value out of its range.
+    #[error("{key} is {value}: {rule}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+fn default_source_host() -> String {
+    "127.0.0.1".to_owned()
+}
+
+fn default_source_port() -> u16 {
+    3306
+}
+
+fn default_source_heartbeat() -> u32 {
+    5
+}
+
+impl Default for DeviceConfig {
+    fn default() -> Self {
+        Self { id: None, name: None, file: PathBuf::from("/etc/device.conf") }
+    }
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("/var/lib/tributary") }
+    }
+}
+
+impl Default for PublishConfig {
+    fn default() -> Self {
+        Self { batch_bytes: 768 << 10, window_batches: 8, ack_timeout_seconds: 5 }
+    }
+}
+
+impl Default for HeartbeatConfig {
+    fn default() -> Self {
+        Self { interval_seconds: 10.0 }
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads file and environment, finds the identity, and checks what a type cannot.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`], which names the key and what to do.
+    pub fn load(path: Option<&Path>) -> Result<(Self, DeviceId), InvalidConfig> {
+        let config: Self = tributary_runtime::config::load(path)?;
+        config.check()?;
+        let device = config.device_id()?;
+        Ok((config, device))
+    }
+
+    fn device_id(&self) -> Result<DeviceId, InvalidConfig> {
+        let file = &self.device.file;
+        let from_file = || match DeviceFile::read(file) {
+            Ok(found) => found.id.ok_or_else(|| "it has no DEVICE_ID line".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let id = self.device.id.clone().map_or_else(from_file, Ok);
+        let id = id.map_err(|problem| InvalidConfig::NoDevice { file: file.clone(), problem })?;
+        Ok(id.parse()?)
+    }
+
+    fn check(&self) -> Result<(), InvalidConfig> {
+        let value = |key, value: &dyn ToString, rule| {
+            Err(InvalidConfig::Value { key, value: value.to_string(), rule })
+        };
+        if self.nats.urls.is_empty() {
+            return value(
+                "nats.urls",
+                &"empty",
+                "name one server at least, such as nats://host:4222",
+            );
+        }
+        if self.nats.user.is_some() != self.nats.password.is_some() {
+            return value("nats.user", &"incomplete", "user and password come together");
+        }
+        let publish = &self.publish;
+        if !(16 << 10..=64 << 20).contains(&publish.batch_bytes) {
+            return value("publish.batch_bytes", &publish.batch_bytes, "16384 to 67108864");
+        }
+        if !(1..=64).contains(&publish.window_batches) {
+            return value("publish.window_batches", &publish.window_batches, "1 to 64");
+        }
+        if !(1..=600).contains(&publish.ack_timeout_seconds) {
+            return value("publish.ack_timeout_seconds", &publish.ack_timeout_seconds, "1 to 600");
+        }
+        let heartbeat = self.heartbeat.interval_seconds;
+        if !(0.1..=3600.0).contains(&heartbeat) {
+            return value("heartbeat.interval_seconds", &heartbeat, "0.1 to 3600");
+        }
+        if !(1..=3600).contains(&self.source.heartbeat_seconds) {
+            return value("source.heartbeat_seconds", &self.source.heartbeat_seconds, "1 to 3600");
+        }
+        Ok(())
+    }
+}
+
+impl SourceConfig {
+    /// `host:port`, as messages name it.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// The replica id: as configured, or from the device's id, in the upper half where people do not
+    /// number their servers.
+    pub fn replica_id(&self, device: &DeviceId) -> u32 {
+        self.server_id.unwrap_or_else(|| crc32fast::hash(device.as_str().as_bytes()) | 1 << 31)
+    }
+}
+
+impl PublishConfig {
+    /// The acknowledgement's deadline.
+    pub fn ack_timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.ack_timeout_seconds))
+    }
+}

@@ -1,0 +1,129 @@
+//! What can end an attempt, and what to do about it.
+
+use crate::capture::CaptureError;
+use std::path::PathBuf;
+use tributary_runtime::exit;
+use tributary_wire::Position;
+
+/// What ended an attempt to capture and publish.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The MySQL server cannot be reached, or the connection broke.
+    #[error("source {address}: {source}; trying again")]
+    SourceLost {
+        /// Where it was expected.
+        address: String,
+        /// What the driver says.
+        source: Box<mysql_async::Error>,
+    },
+    /// The MySQL server sent nothing, not even a heartbeat.
+    #[error(
+        "source {address}: silent for {seconds} s, though it was asked for a heartbeat; connecting again"
+    )]
+    SourceSilent {
+        /// Where it is.
+        address: String,
+        /// For how long.
+        seconds: u64,
+    },
+    /// The MySQL server ended the binlog stream.
+    #[error("source {address}: it ended the binlog stream; connecting again")]
+    SourceEnded {
+        /// Where it is.
+        address: String,
+    },
+    /// The account is refused, or lacks a privilege.
+    #[error("source {address}: {reason}")]
+    SourceRefused {
+        /// Where it is.
+        address: String,
+        /// What the server says, and the grant that is missing.
+        reason: String,
+    },
+    /// The server is set up in a way that would lose data.
+    #[error("source {address} would lose data:\n{}", faults.join("\n"))]
+    SourceUnfit {
+        /// Where it is.
+        address: String,
+        /// One line each, with the statement that mends it.
+        faults: Vec<String>,
+    },
+    /// The binlog does not reach back to where this device's copy ends, or has to begin.
+    #[error("{reason}; this device needs a snapshot of its tables, which this build cannot take")]
+    OutOfReach {
+        /// What is missing.
+        reason: String,
+    },
+    /// The binlog holds something that cannot be carried.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// An event's checksum does not match its bytes.
+    #[error("the event that ends at {at} is damaged (its CRC32 does not match); reading again")]
+    Checksum {
+        /// The event's end in its file.
+        at: Position,
+    },
+    /// The driver panicked on an event.
+    #[error("the event after {after} is damaged: its length makes no sense; reading again")]
+    Framing {
+        /// The last good position.
+        after: Position,
+    },
+    /// The NATS connection cannot be set up.
+    #[error("NATS: {0}")]
+    Nats(String),
+    /// Another publisher runs on the same state directory.
+    #[error(
+        "{path} is held by another publisher: one process per device id; stop the other, or give this one its own state.dir"
+    )]
+    StateHeld {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The state directory cannot be used at all.
+    #[error(
+        "state.dir {path}: {source}; create it, and give it to the user that runs the publisher"
+    )]
+    State {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The admin port.
+    #[error(transparent)]
+    Admin(#[from] tributary_runtime::AdminError),
+}
+
+/// What follows from an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Time may mend it: wait, and begin the attempt again.
+    Retry,
+    /// Only a person can: end with this exit code.
+    Stop(u8),
+}
+
+// === impl Error ===
+
+impl Error {
+    /// The one place that decides what is worth another try.
+    pub fn fate(&self) -> Fate {
+        match self {
+            // Networks and servers come back.
+            Self::SourceLost { .. } | Self::SourceSilent { .. } | Self::SourceEnded { .. } => {
+                Fate::Retry
+            }
+            // A damaged transfer reads well the second time; a damaged file never does, and the
+            // position does not move past it.
+            Self::Checksum { .. } | Self::Framing { .. } => Fate::Retry,
+            Self::SourceRefused { .. } => Fate::Stop(exit::PERMISSION),
+            Self::SourceUnfit { .. } => Fate::Stop(exit::USAGE),
+            Self::OutOfReach { .. } | Self::Capture(_) => Fate::Stop(exit::DATA),
+            Self::Nats(_) => Fate::Stop(exit::USAGE),
+            Self::StateHeld { .. } | Self::State { .. } | Self::Admin(_) => {
+                Fate::Stop(exit::SYSTEM)
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The NATS connection: batches and heartbeats out, acknowledgements and answers in.
+//!
+//! Acknowledgements come to an inbox of our own, told apart by their last token. async-nats's own
+//! `publish` keeps an entry for every acknowledgement that is lost in a disconnect, for the life of
+//! the client (nats.rs#1617); on a thin link that adds up.
+
+use crate::config::NatsConfig;
+use crate::window::Ticket;
+use crate::{Error, metrics};
+use async_nats::{Client, ConnectOptions, Event, StatusCode, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde::Deserialize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tributary_wire::{DeviceId, HeartbeatReply, HeartbeatRequest};
+
+/// One device's connection. It reconnects for ever, by itself.
+pub struct Link {
+    client: Client,
+    inbox: String,
+    answers: Subscriber,
+    connects: watch::Receiver<u64>,
+    last_error: Arc<Mutex<Option<String>>>,
+    changes: String,
+    heartbeats: String,
+}
+
+/// What came in.
+#[derive(Debug)]
+pub enum Answer {
+    /// The stream has stored a batch.
+    Stored(Ticket),
+    /// The stream, or the server in its place, refused a batch.
+    Refused {
+        /// Which sending.
+        ticket: Ticket,
+        /// Why.
+        reason: String,
+    },
+    /// A worker answered a heartbeat.
+    Heartbeat(HeartbeatReply),
+    /// Nobody listens for heartbeats.
+    NobodyHome,
+    /// A connection has been made anew.
+    Connected,
+}
+
+/// Not every server's limit is known before the first connection; this is nats-server's default.
+const MAX_PAYLOAD_DEFAULT: usize = 1 << 20;
+const HEARTBEAT_TOKEN: &str = "heartbeat";
+
+#[derive(Deserialize)]
+struct PubAck {
+    error: Option<PubAckError>,
+}
+
+#[derive(Deserialize)]
+struct PubAckError {
+    code: u16,
+    #[serde(default)]
+    description: String,
+}
+
+// === impl Link ===
+
+impl Link {
+    /// Sets the connection up; it need not be there yet.
+    ///
+    /// # Errors
+    /// [`Error::Nats`] for addresses, files and credentials that cannot be used.
+    pub async fn open(config: &NatsConfig, device: &DeviceId) -> Result<Self, Error> {
+        let (connected, connects) = watch::channel(0);
+        let last_error = Arc::new(Mutex::new(None));
+        let errors = Arc::clone(&last_error);
+        let options = options(config, device).await?.event_callback(move |event| {
+            match &event {
+                Event::Connected => {
+                    tracing::info!("connected to NATS");
+                    connected.send_modify(|count| *count += 1);
+                }
+                Event::Disconnected => {
+                    tracing::warn!("NATS connection lost; trying again for ever")
+                }
+                other => {
+                    tracing::warn!(event = %other, "NATS");
+                    *lock(&errors) = Some(other.to_string());
+                }
+            }
+            metrics::nats_connected(matches!(event, Event::Connected));
+            std::future::ready(())
+        });
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::Nats(format!("{error}; check nats.urls and the credentials"))
+        };
+        let client = options.connect(config.urls.clone()).await.map_err(|error| failed(&error))?;
+        let inbox = client.new_inbox();
+        let answers =
+            client.subscribe(format!("{inbox}.*")).await.map_err(|error| failed(&error))?;
+        let (changes, heartbeats) = (device.changes_subject(), device.heartbeat_subject());
+        Ok(Self { client, inbox, answers, connects, last_error, changes, heartbeats })
+    }
+
+    /// True while the connection stands.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// What the server last complained of: a refused login, a subject that is not allowed.
+    pub fn last_error(&self) -> Option<String> {
+        lock(&self.last_error).clone()
+    }
+
+    /// The largest message the server takes, in bytes.
+    pub fn max_payload(&self) -> usize {
+        match self.client.server_info().max_payload {
+            0 => MAX_PAYLOAD_DEFAULT,
+            bytes => bytes,
+        }
+    }
+
+    /// Sends a batch; its acknowledgement comes as an [`Answer`].
+    pub async fn publish(&self, ticket: Ticket, message: Bytes) {
+        let reply = format!("{}.{}", self.inbox, ticket.to_token());
+        self.send(&self.changes, reply, message).await;
+    }
+
+    /// Sends a heartbeat; its reply comes as an [`Answer`], or not at all.
+    pub async fn heartbeat(&self, request: &HeartbeatRequest) {
+        let reply = format!("{}.{HEARTBEAT_TOKEN}", self.inbox);
+        self.send(&self.heartbeats, reply, Bytes::from(request.encode())).await;
+    }
+
+    /// What is not sent is not acknowledged, so an error here needs no handling of its own: the window's
+    /// deadline or the next heartbeat follows. While disconnected nothing is queued.
+    async fn send(&self, subject: &str, reply: String, payload: Bytes) {
+        if !self.is_connected() {
+            return;
+        }
+        if let Err(error) = self.client.publish_with_reply(subject.to_owned(), reply, payload).await
+        {
+            tracing::debug!(%error, subject, "not sent");
+        }
+    }
+
+    /// The next answer. May be dropped while it waits; nothing is lost.
+    pub async fn answer(&mut self) -> Answer {
+        loop {
+            tokio::select! {
+                Ok(()) = self.connects.changed() => return Answer::Connected,
+                message = self.answers.next() => {
+                    let Some(message) = message else {
+                        // Only a closed client ends a subscription, and nobody closes this one.
+                        return std::future::pending().await;
+                    };
+                    if let Some(answer) = read(&message) {
+                        return answer;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what is buffered, and closes.
+    pub async fn close(self) {
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.client.flush()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.client.drain()).await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read(message: &async_nats::Message) -> Option<Answer> {
+    let token = message.subject.rsplit('.').next()?;
+    let no_responders = message.status == Some(StatusCode::NO_RESPONDERS);
+    if token == HEARTBEAT_TOKEN {
+        if no_responders {
+            return Some(Answer::NobodyHome);
+        }
+        let reply = HeartbeatReply::decode(&message.payload);
+        return reply
+            .inspect_err(|error| tracing::warn!(%error, "heartbeat answer cannot be read"))
+            .ok()
+            .map(Answer::Heartbeat);
+    }
+    let ticket = Ticket::from_token(token)?;
+    if no_responders {
+        let reason = "no stream takes this subject: JetStream is off, or no sync-worker has provisioned it yet";
+        return Some(Answer::Refused { ticket, reason: reason.to_owned() });
+    }
+    match serde_json::from_slice::<PubAck>(&message.payload) {
+        Ok(PubAck { error: None }) => Some(Answer::Stored(ticket)),
+        Ok(PubAck { error: Some(error) }) => Some(Answer::Refused {
+            ticket,
+            reason: format!("{} (code {})", error.description, error.code),
+        }),
+        Err(error) => Some(Answer::Refused { ticket, reason: format!("not a PubAck: {error}") }),
+    }
+}
+
+async fn options(config: &NatsConfig, device: &DeviceId) -> Result<ConnectOptions, Error> {
+    let mut options = ConnectOptions::new()
+        .name(format!("tributary-publisher {device}"))
+        .custom_inbox_prefix(device.inbox_prefix())
+        .retry_on_initial_connect()
+        .ping_interval(Duration::from_secs(10))
+        .reconnect_delay_callback(reconnect_delay);
+    if let (Some(user), Some(password)) = (&config.user, &config.password) {
+        options = options.user_and_password(user.clone(), password.expose().to_owned());
+    }
+    if let Some(path) = &config.credentials {
+        options = options.credentials_file(path).await.map_err(|error| {
+            Error::Nats(format!("nats.credentials {}: {error}", path.display()))
+        })?;
+    }
+    if let Some(path) = &config.tls_ca {
+        options = options.add_root_certificates(path.clone());
+    }
+    Ok(options)
+}
+
+/// Full jitter up to 30 s: ten thousand devices that lost the same server must not return as one.
+fn reconnect_delay(attempt: usize) -> Duration {
+    const CAP_MS: u64 = 30_000;
+    let ceiling = CAP_MS.min(100 << attempt.min(16));
+    Duration::from_millis(fastrand::u64(20..=ceiling.max(20)))
+}

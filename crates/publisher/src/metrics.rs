@@ -1,0 +1,138 @@
+//! The publisher's metrics. Names and their meaning stand here and nowhere else.
+
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use tributary_wire::{DeviceId, Position};
+
+const ROWS: &str = "tributary_publisher_rows_published_total";
+const BATCHES: &str = "tributary_publisher_batches_published_total";
+const BYTES: &str = "tributary_publisher_bytes_published_total";
+const BINLOG_BYTES: &str = "tributary_publisher_binlog_bytes_read_total";
+const RESENDS: &str = "tributary_publisher_resends_total";
+const REWINDS: &str = "tributary_publisher_rewinds_total";
+const SESSIONS: &str = "tributary_publisher_sessions_total";
+const NATS_CONNECTED: &str = "tributary_publisher_nats_connected";
+const SOURCE_CONNECTED: &str = "tributary_publisher_source_connected";
+const IN_FLIGHT: &str = "tributary_publisher_batches_in_flight";
+const POSITION_FILE: &str = "tributary_publisher_position_file";
+const POSITION_OFFSET: &str = "tributary_publisher_position_offset_bytes";
+const BACKLOG: &str = "tributary_publisher_backlog_bytes";
+const CHECKPOINT_FAILURES: &str = "tributary_publisher_checkpoint_failures_total";
+const LAG: &str = "tributary_device_lag_seconds";
+const INFO: &str = "tributary_publisher_info";
+
+/// A stage that a position belongs to: the label `stage` of the position gauges.
+#[derive(Debug, Clone, Copy)]
+pub enum Stage {
+    /// Read from the binlog.
+    Read,
+    /// Acknowledged by JetStream.
+    Published,
+    /// Committed at the target, as the last heartbeat's answer said.
+    Applied,
+}
+
+/// Describes every metric, once, at start.
+pub fn describe(device: &DeviceId) {
+    describe_counter!(ROWS, "Row changes in batches that JetStream has acknowledged");
+    describe_counter!(BATCHES, "Batches sealed");
+    describe_counter!(BYTES, "Bytes of messages that JetStream has acknowledged");
+    describe_counter!(BINLOG_BYTES, "Bytes of binlog events read");
+    describe_counter!(RESENDS, "Times that everything in flight was sent again");
+    describe_counter!(REWINDS, "Times that publishing went back to the target's watermark");
+    describe_counter!(SESSIONS, "Connections made to the source's binlog");
+    describe_gauge!(NATS_CONNECTED, "1 while connected to NATS");
+    describe_gauge!(SOURCE_CONNECTED, "1 while the source's binlog is being read");
+    describe_gauge!(IN_FLIGHT, "Batches sent and not yet acknowledged");
+    describe_gauge!(POSITION_FILE, "Binlog file number of each stage");
+    describe_gauge!(POSITION_OFFSET, "Offset in that file of each stage");
+    describe_gauge!(BACKLOG, "Binlog bytes between what is read and the end of the source's log");
+    describe_counter!(CHECKPOINT_FAILURES, "Checkpoints that could not be written");
+    describe_gauge!(
+        LAG,
+        "Seconds from commit at the source to commit at the target, newest batch applied"
+    );
+    describe_gauge!(INFO, "Always 1; labels say which device and version");
+    gauge!(INFO, "device" => device.to_string(), "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    for counter in
+        [ROWS, BATCHES, BYTES, BINLOG_BYTES, RESENDS, REWINDS, SESSIONS, CHECKPOINT_FAILURES]
+    {
+        counter!(counter).absolute(0);
+    }
+    nats_connected(false);
+    source_connected(false);
+}
+
+/// JetStream has acknowledged batches.
+pub fn published(rows: u64, bytes: u64) {
+    counter!(ROWS).increment(rows);
+    counter!(BYTES).increment(bytes);
+}
+
+/// A batch was sealed; so many are in flight.
+pub fn sealed() {
+    counter!(BATCHES).increment(1);
+}
+
+/// How many batches are in flight.
+pub fn in_flight(batches: usize) {
+    gauge!(IN_FLIGHT).set(u32::try_from(batches).unwrap_or(u32::MAX));
+}
+
+/// An event was read.
+pub fn read(bytes: u64) {
+    counter!(BINLOG_BYTES).increment(bytes);
+}
+
+/// Everything in flight is sent again.
+pub fn resent() {
+    counter!(RESENDS).increment(1);
+}
+
+/// Publishing goes back to the watermark.
+pub fn rewound() {
+    counter!(REWINDS).increment(1);
+}
+
+/// A connection to the binlog was made.
+pub fn session() {
+    counter!(SESSIONS).increment(1);
+}
+
+/// The NATS connection came or went.
+pub fn nats_connected(connected: bool) {
+    gauge!(NATS_CONNECTED).set(f64::from(u8::from(connected)));
+}
+
+/// The binlog stream came or went.
+pub fn source_connected(connected: bool) {
+    gauge!(SOURCE_CONNECTED).set(f64::from(u8::from(connected)));
+}
+
+/// A stage has reached a position.
+pub fn position(stage: Stage, position: Position) {
+    let stage = match stage {
+        Stage::Read => "read",
+        Stage::Published => "published",
+        Stage::Applied => "applied",
+    };
+    gauge!(POSITION_FILE, "stage" => stage).set(f64::from(position.file));
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
+    gauge!(POSITION_OFFSET, "stage" => stage).set(position.offset as f64);
+}
+
+/// What is still to be read.
+pub fn backlog(bytes: u64) {
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
+    gauge!(BACKLOG).set(bytes as f64);
+}
+
+/// A checkpoint could not be written.
+pub fn checkpoint_failed() {
+    counter!(CHECKPOINT_FAILURES).increment(1);
+}
+
+/// The lag that the target measured.
+pub fn lag(device: &DeviceId, lag_us: u64) {
+    #[allow(clippy::cast_precision_loss, reason = "a lag of 2^53 microseconds is 285 years")]
+    gauge!(LAG, "device" => device.to_string()).set(lag_us as f64 / 1e6);
+}

@@ -1,0 +1,366 @@
+//! One attempt: from "where does the copy end?" to the first thing that goes wrong.
+
+use crate::capture::Capture;
+use crate::checkpoint::{Checkpoint, CheckpointFile};
+use crate::link::{Answer, Link};
+use crate::metrics::{self, Stage};
+use crate::source::{Facts, Source};
+use crate::start::Cloud;
+use crate::tail::{FORMAT_DESCRIPTION, Tail, TailEvent};
+use crate::window::{Progress, Window};
+use crate::{Config, Error, check, origin};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tributary_runtime::Readiness;
+use tributary_wire::{
+    DeviceId, Directive, Header, HeartbeatReply, HeartbeatRequest, Position, Resume, Seal,
+};
+
+/// What outlives an attempt.
+pub struct Agent {
+    /// The configuration.
+    pub config: Config,
+    /// Who this is.
+    pub device: DeviceId,
+    /// The NATS connection.
+    pub link: Link,
+    /// The state directory.
+    pub checkpoints: CheckpointFile,
+    /// What is, or will be, in the checkpoint file.
+    pub checkpoint: Option<Checkpoint>,
+    /// What `/readyz` says.
+    pub readiness: Readiness,
+    /// The run that batches are published under; see [`Header::run`].
+    pub run: u64,
+    /// The last attempt ended because the cloud asked for what the stream has lost.
+    pub after_rewind: bool,
+}
+
+/// How an attempt ends when nothing went wrong.
+#[derive(Debug)]
+pub enum End {
+    /// The cloud asks for everything from its watermark on.
+    Rewind,
+}
+
+/// Reading, packing and sending, once the place to begin is known.
+struct Flow<'a> {
+    agent: &'a mut Agent,
+    source: Source,
+    facts: Facts,
+    tail: Tail,
+    capture: Capture,
+    window: Window,
+    ready: VecDeque<Seal>,
+    /// Every table must be younger than the log: this device's history begins here.
+    at_origin: bool,
+    published: Position,
+    parked: Option<String>,
+    heartbeat_at: Instant,
+    mark_at: Instant,
+    resend_at: Option<Instant>,
+    checkpoint_at: Option<Instant>,
+    answered: bool,
+}
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// An idle or fully filtered device moves its watermark so often.
+const MARK_INTERVAL: Duration = Duration::from_secs(5);
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
+/// A refusal (no stream yet, storage full) is worth another try after so long.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// Until the first answer, questions are repeated so often.
+const FIRST_QUESTION: Duration = Duration::from_secs(1);
+
+/// Runs one attempt. Does not end by itself while all goes well.
+///
+/// # Errors
+/// [`Error`]; its fate says whether another attempt makes sense.
+pub async fn run(agent: &mut Agent) -> Result<End, Error> {
+    let (mut source, facts) = Source::open(&agent.config.source).await?;
+    check::refuse_unfit(&facts, &agent.config.source.address())?;
+    let origin = origin::find(agent, &mut source, &facts).await?;
+    let (from, resume) = (origin.position, origin.resume.position);
+    tracing::info!(device = %agent.device, %from, read_from = %resume, server = %facts.version, "publishing begins");
+    let tail =
+        Tail::open(&agent.config.source, &agent.device, &facts, &origin.file, resume).await?;
+    let header = Header {
+        device: agent.device.clone(),
+        run: agent.run,
+        source: facts.identity.clone(),
+        prev: from,
+        end: from,
+        resume: origin.resume,
+        commit_time_first_us: 0,
+        commit_time_last_us: 0,
+    };
+    let publish = &agent.config.publish;
+    let message_bytes_max = agent.link.max_payload();
+    let capture = Capture::new(header, from, resume, message_bytes_max, publish.batch_bytes);
+    let window = Window::new(publish.window_batches);
+    metrics::session();
+    metrics::source_connected(true);
+    agent.readiness.set_ready("source", Ok(()));
+    agent.after_rewind = false;
+    let now = Instant::now();
+    let flow = Flow {
+        agent,
+        source,
+        facts,
+        tail,
+        capture,
+        window,
+        ready: VecDeque::new(),
+        at_origin: origin.beginning,
+        published: from,
+        parked: None,
+        heartbeat_at: now,
+        mark_at: now + MARK_INTERVAL,
+        resend_at: None,
+        checkpoint_at: None,
+        answered: false,
+    };
+    flow.run().await
+}
+
+/// A heartbeat that only asks.
+pub(crate) fn question(device: &DeviceId, run: u64, source: &str) -> HeartbeatRequest {
+    HeartbeatRequest {
+        device: device.clone(),
+        run,
+        source: source.to_owned(),
+        published: None,
+        head: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// What an answer says of the watermark.
+pub(crate) fn cloud(reply: HeartbeatReply) -> Cloud {
+    reply.applied.map_or(Cloud::Unknown, Cloud::Applied)
+}
+
+// === impl Flow ===
+
+impl Flow<'_> {
+    async fn run(mut self) -> Result<End, Error> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.send_what_may_go().await?;
+            let may_read = self.ready.is_empty() && self.parked.is_none();
+            if !may_read {
+                self.tail.pause();
+            }
+            tokio::select! {
+                answer = self.agent.link.answer() => {
+                    if let Some(end) = self.on_answer(answer) {
+                        return Ok(end);
+                    }
+                }
+                event = self.tail.next(), if may_read => self.on_event(&event?).await?,
+                _ = tick.tick() => self.on_tick().await?,
+            }
+        }
+    }
+
+    /// Flush by pressure: at once when nothing is in flight, else when a batch is full or the one in
+    /// flight returns. An idle device waits for nobody; a loaded one sends few, full batches.
+    async fn send_what_may_go(&mut self) -> Result<(), Error> {
+        while self.window.has_room() {
+            let seal = match self.ready.pop_front() {
+                Some(seal) => seal,
+                None if self.window.is_empty() && self.capture.is_ready() => self.capture.seal()?,
+                None => break,
+            };
+            let (ticket, message) = self.window.push(seal);
+            self.agent.link.publish(ticket, message).await;
+            metrics::sealed();
+            metrics::in_flight(self.window.len());
+            self.await_acknowledgement();
+            self.mark_at = Instant::now() + MARK_INTERVAL;
+        }
+        Ok(())
+    }
+
+    fn await_acknowledgement(&mut self) {
+        let deadline = Instant::now() + self.agent.config.publish.ack_timeout();
+        self.resend_at = (!self.window.is_empty()).then_some(deadline);
+    }
+
+    async fn on_event(&mut self, event: &TailEvent) -> Result<(), Error> {
+        metrics::read(event.bytes());
+        let log = event.log();
+        if self.at_origin && log.event.code == FORMAT_DESCRIPTION {
+            origin::refuse_older_tables(&mut self.source, event.seconds()).await?;
+            self.at_origin = false;
+        }
+        let mut sealed = Vec::new();
+        self.capture.take(&log, &mut sealed)?;
+        self.ready.extend(sealed);
+        Ok(())
+    }
+
+    fn on_answer(&mut self, answer: Answer) -> Option<End> {
+        match answer {
+            Answer::Stored(ticket) => {
+                if let Some(progress) = self.window.acknowledge(ticket) {
+                    self.on_progress(progress);
+                }
+                None
+            }
+            Answer::Refused { ticket, reason } => {
+                if self.window.is_current(ticket) {
+                    tracing::warn!(device = %self.agent.device, reason, "a batch was not stored; sending again");
+                    self.resend_at = Some(Instant::now() + REFUSED_PAUSE);
+                }
+                None
+            }
+            Answer::NobodyHome => None,
+            Answer::Connected => {
+                // What was on its way when the line broke may be lost.
+                self.resend_at = (!self.window.is_empty()).then(Instant::now);
+                self.heartbeat_at = Instant::now();
+                None
+            }
+            Answer::Heartbeat(reply) => self.on_heartbeat(reply),
+        }
+    }
+
+    fn on_progress(&mut self, progress: Progress) {
+        self.published = progress.position;
+        metrics::published(progress.rows, progress.bytes);
+        metrics::in_flight(self.window.len());
+        metrics::position(Stage::Published, progress.position);
+        self.agent.checkpoint = Some(Checkpoint {
+            device: self.agent.device.clone(),
+            source: self.facts.identity.clone(),
+            position: progress.position,
+            resume: progress.resume,
+        });
+        self.checkpoint_at.get_or_insert_with(|| Instant::now() + CHECKPOINT_INTERVAL);
+        self.await_acknowledgement();
+    }
+
+    fn on_heartbeat(&mut self, reply: HeartbeatReply) -> Option<End> {
+        self.answered = true;
+        self.agent.readiness.set_ready("cloud", Ok(()));
+        if let Some(applied) = &reply.applied {
+            metrics::position(Stage::Applied, applied.position);
+            metrics::lag(&self.agent.device, applied.lag_us);
+        }
+        let mut parked = None;
+        let mut end = None;
+        match reply.directive {
+            None => {}
+            Some(Directive::Rewind { run }) if run == self.agent.run => {
+                let to = reply.applied.as_ref().map(|applied| applied.position.to_string());
+                let to = to.unwrap_or_else(|| "the beginning".to_owned());
+                tracing::warn!(device = %self.agent.device, published = %self.published, to, "the stream has lost batches; publishing again from the watermark");
+                self.agent.checkpoint = reply.applied.map(|applied| Checkpoint {
+                    device: self.agent.device.clone(),
+                    source: applied.source,
+                    position: applied.position,
+                    resume: applied.resume,
+                });
+                end = Some(End::Rewind);
+            }
+            // Of a run that is over: this one began at a later word.
+            Some(Directive::Rewind { .. }) => {}
+            Some(Directive::Parked { reason }) => parked = Some(reason),
+        }
+        if parked != self.parked {
+            match &parked {
+                Some(reason) => {
+                    tracing::error!(device = %self.agent.device, reason, "the target has parked this device; reading stops until it is released (tributary-sync-worker release)")
+                }
+                None => {
+                    tracing::info!(device = %self.agent.device, "released by the target; reading goes on")
+                }
+            }
+        }
+        self.parked = parked;
+        end
+    }
+
+    async fn on_tick(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        metrics::position(Stage::Read, self.capture.read());
+        if self.resend_at.is_some_and(|at| at <= now) && self.agent.link.is_connected() {
+            tracing::debug!(batches = self.window.len(), "sending again");
+            metrics::resent();
+            for (ticket, message) in self.window.resend() {
+                self.agent.link.publish(ticket, message).await;
+            }
+            self.await_acknowledgement();
+        }
+        if self.mark_at <= now && self.window.is_empty() && self.capture.has_mark() {
+            self.ready.push_back(self.capture.seal()?);
+        }
+        if self.checkpoint_at.is_some_and(|at| at <= now) {
+            self.agent.store_checkpoint();
+            self.checkpoint_at = None;
+        }
+        if self.heartbeat_at <= now {
+            self.send_heartbeat().await;
+        }
+        Ok(())
+    }
+
+    async fn send_heartbeat(&mut self) {
+        let every = Duration::from_secs_f64(self.agent.config.heartbeat.interval_seconds);
+        let every = if self.answered { every } else { every.min(FIRST_QUESTION) };
+        // Ten thousand devices that started together must not speak together.
+        self.heartbeat_at = Instant::now() + every.mul_f64(0.8 + 0.4 * fastrand::f64());
+        let head = self.head().await;
+        let question = question(&self.agent.device, self.agent.run, &self.facts.identity);
+        let request = HeartbeatRequest { published: Some(self.published), head, ..question };
+        self.agent.link.heartbeat(&request).await;
+        let link = self.agent.link.is_connected();
+        let state = if link { Ok(()) } else { Err("not connected; trying again".to_owned()) };
+        self.agent.readiness.set_ready("nats", state);
+    }
+
+    /// Where the source's log ends. It is told for information, so a slow server must not hold up
+    /// publishing for it.
+    async fn head(&mut self) -> Option<Position> {
+        let files = tokio::time::timeout(Duration::from_millis(500), self.source.binlog_files());
+        let files = files.await.ok()?.ok()?;
+        let last = files.last()?;
+        let read = self.capture.read();
+        let left = files.iter().filter(|file| file.number >= read.file).map(|file| file.bytes);
+        metrics::backlog(left.sum::<u64>().saturating_sub(read.offset));
+        Some(Position::boundary(read.epoch, last.number, last.bytes))
+    }
+}
+
+// === impl Agent ===
+
+impl Agent {
+    /// Writes the checkpoint. It is only a cache: a disk that is full costs a question to the cloud at
+    /// the next start.
+    pub fn store_checkpoint(&self) {
+        let Some(checkpoint) = &self.checkpoint else { return };
+        if let Err(error) = self.checkpoints.store(checkpoint) {
+            metrics::checkpoint_failed();
+            tracing::error!(
+                path = %self.checkpoints.path().display(), %error,
+                "checkpoint cannot be written; nothing is lost, but free the disk: the next start has to ask the cloud"
+            );
+        }
+    }
+}
+
+/// Where an attempt begins.
+pub(crate) struct Origin {
+    /// What has been carried.
+    pub(crate) position: Position,
+    /// Where to read.
+    pub(crate) resume: Resume,
+    /// The name of the binlog file at `resume`.
+    pub(crate) file: String,
+    /// This is the beginning of the device's history.
+    pub(crate) beginning: bool,
+}

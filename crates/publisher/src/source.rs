@@ -1,0 +1,261 @@
+//! The MySQL or MariaDB server: what it is, how it is set up, where its log begins and ends.
+
+use crate::Error;
+use crate::capture::{SYSTEM_DATABASES, file_number};
+use crate::config::SourceConfig;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use std::collections::HashMap;
+use std::time::Duration;
+use tributary_wire::Resume;
+
+/// Which family a server belongs to: they differ in GTIDs, privileges and names of statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// MySQL 8.0 or later.
+    MySql,
+    /// MariaDB 10.5 or later.
+    MariaDb,
+}
+
+/// What is true of a server at the time of connecting.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// MySQL or MariaDB.
+    pub flavour: Flavour,
+    /// `@@version`.
+    pub version: String,
+    /// Major, minor, patch.
+    pub version_numbers: (u16, u16, u16),
+    /// Global variables that matter, by lower-case name.
+    pub variables: HashMap<String, String>,
+    /// Identity in batches: `server_uuid`, or `mariadb-<server_id>`.
+    pub identity: String,
+}
+
+/// One file of the binary log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BinlogFile {
+    /// Its name.
+    pub name: String,
+    /// The number at the end of its name.
+    pub number: u32,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// A connection for questions; the log itself is read on another.
+pub struct Source {
+    conn: Conn,
+    address: String,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// An event can be as large as a packet can be; the server's own limit is for statements.
+const PACKET_BYTES_MAX: usize = 1 << 30;
+
+/// Variables that the preflight looks at.
+const VARIABLES: [&str; 18] = [
+    "version",
+    "server_id",
+    "server_uuid",
+    "log_bin",
+    "binlog_format",
+    "binlog_row_image",
+    "binlog_row_metadata",
+    "binlog_row_value_options",
+    "binlog_transaction_compression",
+    "log_bin_compress",
+    "binlog_expire_logs_seconds",
+    "expire_logs_days",
+    "gtid_mode",
+    "gtid_purged",
+    "max_binlog_size",
+    "binlog_encryption",
+    "encrypt_binlog",
+    "max_allowed_packet",
+];
+
+/// Connects, with a deadline.
+///
+/// # Errors
+/// [`Error::SourceRefused`] for credentials, [`Error::SourceLost`] for everything else.
+pub async fn connect(config: &SourceConfig) -> Result<Conn, Error> {
+    let address = config.address();
+    let timed_out = || {
+        mysql_async::Error::from(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
+        ))
+    };
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, Conn::new(options(config))).await;
+    connected.unwrap_or_else(|_| Err(timed_out())).map_err(|error| lost_or_refused(&address, error))
+}
+
+fn options(config: &SourceConfig) -> Opts {
+    let ssl = config.tls.then(|| {
+        let roots = config.tls_ca.iter().map(|path| path.clone().into()).collect();
+        SslOpts::default().with_root_certs(roots)
+    });
+    OptsBuilder::default()
+        .ip_or_hostname(&config.host)
+        .tcp_port(config.port)
+        .user(Some(&config.user))
+        .pass(Some(config.password.expose()))
+        .prefer_socket(false)
+        .tcp_keepalive(Some(Duration::from_secs(30)))
+        .max_allowed_packet(Some(PACKET_BYTES_MAX))
+        .wait_timeout(Some(28_800))
+        .ssl_opts(ssl)
+        .into()
+}
+
+/// Access that is denied will be denied again; anything else is a server that may come back.
+pub(crate) fn lost_or_refused(address: &str, error: mysql_async::Error) -> Error {
+    // ER_DBACCESS_DENIED, ER_ACCESS_DENIED, ER_NO_SUCH_USER…, ER_SPECIFIC_ACCESS_DENIED
+    const DENIED: [u16; 5] = [1044, 1045, 1142, 1227, 1698];
+    match &error {
+        mysql_async::Error::Server(server) if DENIED.contains(&server.code) => {
+            Error::SourceRefused {
+                address: address.to_owned(),
+                reason: format!(
+                    "{} (error {}); check source.user and source.password, and grant the account what `tributary-publisher check` lists",
+                    server.message, server.code
+                ),
+            }
+        }
+        _ => Error::SourceLost { address: address.to_owned(), source: Box::new(error) },
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Connects and asks what the server is.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub async fn open(config: &SourceConfig) -> Result<(Self, Facts), Error> {
+        let mut source = Self { conn: connect(config).await?, address: config.address() };
+        let names = VARIABLES.map(|name| format!("'{name}'")).join(",");
+        let rows: Vec<(String, String)> = source
+            .query(&format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})"))
+            .await?;
+        let variables =
+            rows.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+        let facts = Facts::new(variables, source.conn.server_version());
+        Ok((source, facts))
+    }
+
+    async fn query<T>(&mut self, sql: &str) -> Result<Vec<T>, Error>
+    where
+        T: mysql_async::prelude::FromRow + Send + 'static,
+    {
+        let answer = tokio::time::timeout(QUERY_TIMEOUT, self.conn.query(sql)).await;
+        let timed_out =
+            || mysql_async::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        answer
+            .unwrap_or_else(|_| Err(timed_out()))
+            .map_err(|error| lost_or_refused(&self.address, error))
+    }
+
+    /// The files of the binary log, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::SourceRefused`] without REPLICATION CLIENT (MariaDB: BINLOG MONITOR).
+    pub async fn binlog_files(&mut self) -> Result<Vec<BinlogFile>, Error> {
+        let rows: Vec<mysql_async::Row> = self.query("SHOW BINARY LOGS").await?;
+        let file = |row: &mysql_async::Row| {
+            let name: String = row.get_opt(0)?.ok()?;
+            Some(BinlogFile { number: file_number(&name)?, bytes: row.get_opt(1)?.ok()?, name })
+        };
+        Ok(rows.iter().filter_map(file).collect())
+    }
+
+    /// Tables of applications that were created before `time_s` (Unix seconds), at most three names.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn tables_older_than(&mut self, time_s: u32) -> Result<Vec<String>, Error> {
+        let system = SYSTEM_DATABASES.map(|name| format!("'{name}'")).join(",");
+        let sql = format!(
+            "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables \
+             WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ({system}) \
+             AND UNIX_TIMESTAMP(create_time) < {time_s} LIMIT 3"
+        );
+        self.query(&sql).await
+    }
+
+    /// Whether the log still knows the transaction that a position follows. True where the position
+    /// carries no GTID.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn contains(&mut self, facts: &Facts, resume: &Resume) -> Result<bool, Error> {
+        // Made of hexadecimal digits, numbers, dashes and a colon; anything else is not a GTID.
+        let plain =
+            |gtid: &&String| gtid.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-' || b == b':');
+        let Some(gtid) = resume.gtid.as_ref().filter(plain) else { return Ok(true) };
+        match facts.flavour {
+            Flavour::MySql => {
+                let sql = format!("SELECT GTID_SUBSET('{gtid}', @@GLOBAL.gtid_executed)");
+                Ok(self.query::<u8>(&sql).await?.first() == Some(&1))
+            }
+            Flavour::MariaDb => {
+                let position = resume.position;
+                let files = self.binlog_files().await?;
+                let Some(file) = files.iter().find(|file| file.number == position.file) else {
+                    return Ok(false);
+                };
+                let sql = format!("SELECT BINLOG_GTID_POS('{}', {})", file.name, position.offset);
+                let known: Vec<Option<String>> = self.query(&sql).await?;
+                let known = known.into_iter().next().flatten().unwrap_or_default();
+                Ok(known.split(',').any(|known| known.trim() == gtid.as_str()))
+            }
+        }
+    }
+
+    /// Grants of the account, one line each.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn grants(&mut self) -> Result<Vec<String>, Error> {
+        self.query("SHOW GRANTS").await
+    }
+
+    /// The server's clock, Unix seconds.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn clock_seconds(&mut self) -> Result<f64, Error> {
+        let sql = "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) AS DOUBLE)";
+        Ok(self.query::<f64>(sql).await?.first().copied().unwrap_or_default())
+    }
+
+    /// Ends the connection politely.
+    pub async fn close(self) {
+        // The server notices a dropped connection as well.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.conn.disconnect()).await;
+    }
+}
+
+// === impl Facts ===
+
+impl Facts {
+    fn new(variables: HashMap<String, String>, version_numbers: (u16, u16, u16)) -> Self {
+        let get = |name: &str| variables.get(name).cloned().unwrap_or_default();
+        let version = get("version");
+        let flavour = if version.contains("MariaDB") { Flavour::MariaDb } else { Flavour::MySql };
+        let identity = match flavour {
+            Flavour::MySql => get("server_uuid"),
+            Flavour::MariaDb => format!("mariadb-{}", get("server_id")),
+        };
+        Self { flavour, version, version_numbers, variables, identity }
+    }
+
+    /// A global variable, empty where the server does not have it.
+    pub fn variable(&self, name: &str) -> &str {
+        self.variables.get(name).map_or("", String::as_str)
+    }
+}

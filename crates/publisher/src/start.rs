@@ -1,0 +1,119 @@
+//! Where to begin. Pure: what the cloud says, what the checkpoint says, what the source is.
+
+use crate::checkpoint::Checkpoint;
+use tributary_wire::{Applied, Position, Resume};
+
+/// What is known of the watermark at the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cloud {
+    /// Nobody has answered.
+    Silent,
+    /// A worker answered that no target has ever seen this device.
+    Unknown,
+    /// The watermark.
+    Applied(Applied),
+}
+
+/// Where capture begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// At the first event of the first binlog file: this device is new.
+    Beginning,
+    /// After `position`, reading from `resume`.
+    From {
+        /// What has been carried.
+        position: Position,
+        /// Where to read.
+        resume: Resume,
+    },
+    /// Nothing is known here and nobody answers: ask again.
+    Ask,
+    /// The copy was taken of another server.
+    OtherServer {
+        /// The server that the copy was taken of.
+        known: String,
+    },
+}
+
+/// Decides. After a rewind only the watermark counts: what lies between it and the checkpoint is what
+/// the stream has lost.
+pub fn decide(
+    cloud: Cloud,
+    checkpoint: Option<Checkpoint>,
+    source: &str,
+    after_rewind: bool,
+) -> Start {
+    let applied = match cloud {
+        Cloud::Unknown => return Start::Beginning,
+        Cloud::Silent => None,
+        Cloud::Applied(applied) if applied.source != source => {
+            return Start::OtherServer { known: applied.source };
+        }
+        Cloud::Applied(applied) => Some((applied.position, applied.resume)),
+    };
+    // A checkpoint of another server is of no use; the watermark decides.
+    let local = checkpoint
+        .filter(|checkpoint| checkpoint.source == source && !(after_rewind && applied.is_some()))
+        .map(|checkpoint| (checkpoint.position, checkpoint.resume));
+    let furthest = applied.into_iter().chain(local).max_by_key(|(position, _)| *position);
+    furthest.map_or(Start::Ask, |(position, resume)| Start::From { position, resume })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: u64) -> (Position, Resume) {
+        let position = Position::boundary(1, 1, offset);
+        (position, Resume { position, gtid: None })
+    }
+
+    fn cloud(offset: u64) -> Cloud {
+        let (position, resume) = at(offset);
+        Cloud::Applied(Applied { position, resume, source: "s".into(), lag_us: 0 })
+    }
+
+    fn checkpoint(offset: u64) -> Option<Checkpoint> {
+        let (position, resume) = at(offset);
+        Some(Checkpoint {
+            device: "d".parse().expect("valid"),
+            source: "s".into(),
+            position,
+            resume,
+        })
+    }
+
+    fn from(offset: u64) -> Start {
+        let (position, resume) = at(offset);
+        Start::From { position, resume }
+    }
+
+    #[test]
+    fn the_further_of_watermark_and_checkpoint_wins() {
+        assert_eq!(decide(cloud(10), checkpoint(20), "s", false), from(20));
+        assert_eq!(decide(cloud(30), checkpoint(20), "s", false), from(30));
+        assert_eq!(decide(cloud(30), None, "s", false), from(30));
+    }
+
+    #[test]
+    fn a_silent_cloud_leaves_the_checkpoint_and_without_one_the_question_stays_open() {
+        assert_eq!(decide(Cloud::Silent, checkpoint(20), "s", false), from(20));
+        assert_eq!(decide(Cloud::Silent, None, "s", false), Start::Ask);
+    }
+
+    #[test]
+    fn after_a_rewind_only_the_watermark_counts() {
+        assert_eq!(decide(cloud(10), checkpoint(20), "s", true), from(10));
+    }
+
+    #[test]
+    fn a_device_that_no_target_knows_begins_at_the_beginning_whatever_the_checkpoint_says() {
+        assert_eq!(decide(Cloud::Unknown, checkpoint(20), "s", false), Start::Beginning);
+    }
+
+    #[test]
+    fn positions_of_another_server_are_never_used() {
+        assert_eq!(decide(cloud(10), None, "t", false), Start::OtherServer { known: "s".into() });
+        assert_eq!(decide(Cloud::Silent, checkpoint(20), "t", false), Start::Ask);
+    }
+}
