@@ -70,7 +70,7 @@ pub struct SourceConfig {
     #[serde(default)]
     pub tls: bool,
     /// A PEM file of certificate authorities to trust, for `tls = true`.
-    pub tls_ca: Option<PathBuf>,
+    pub tls_ca_file: Option<PathBuf>,
     /// Seconds between heartbeats asked of the source; three missed ones mean a dead connection.
     #[serde(default = "default_source_heartbeat")]
     pub heartbeat_seconds: u32,
@@ -87,9 +87,9 @@ pub struct NatsConfig {
     /// Its password, or `file:/path`.
     pub password: Option<Secret>,
     /// A credentials file (JWT and seed).
-    pub credentials: Option<PathBuf>,
+    pub credentials_file: Option<PathBuf>,
     /// A PEM file of certificate authorities to trust.
-    pub tls_ca: Option<PathBuf>,
+    pub tls_ca_file: Option<PathBuf>,
 }
 
 /// Local state.

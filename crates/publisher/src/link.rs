@@ -211,12 +211,12 @@ async fn options(config: &NatsConfig, device: &DeviceId) -> Result<ConnectOption
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         options = options.user_and_password(user.clone(), password.expose().to_owned());
     }
-    if let Some(path) = &config.credentials {
+    if let Some(path) = &config.credentials_file {
         options = options.credentials_file(path).await.map_err(|error| {
-            Error::Nats(format!("nats.credentials {}: {error}", path.display()))
+            Error::Nats(format!("nats.credentials_file {}: {error}", path.display()))
         })?;
     }
-    if let Some(path) = &config.tls_ca {
+    if let Some(path) = &config.tls_ca_file {
         options = options.add_root_certificates(path.clone());
     }
     Ok(options)

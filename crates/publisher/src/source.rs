@@ -95,7 +95,7 @@ pub async fn connect(config: &SourceConfig) -> Result<Conn, Error> {
 
 fn options(config: &SourceConfig) -> Opts {
     let ssl = config.tls.then(|| {
-        let roots = config.tls_ca.iter().map(|path| path.clone().into()).collect();
+        let roots = config.tls_ca_file.iter().map(|path| path.clone().into()).collect();
         SslOpts::default().with_root_certs(roots)
     });
     OptsBuilder::default()
