@@ -3,7 +3,9 @@
 //! One file per command, with its arguments and a `run`. To add one: the file, a variant of [`Command`], an
 //! arm in [`main`].
 
+mod bench;
 mod check;
+mod demo;
 mod setup;
 mod step;
 mod test;
@@ -23,6 +25,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Setup(setup::Arguments),
+    Demo(demo::Arguments),
+    Bench(bench::Arguments),
     Test(test::Arguments),
     Check(check::Arguments),
 }
@@ -30,6 +34,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Setup(arguments) => setup::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
     };

@@ -16,6 +16,7 @@
 //!   reserved while a server is down, and can be killed and restarted on the same data;
 //! - [`Proxy`] stands between a client and a server and cuts, stalls or delays the link;
 //! - `audit::compare` (feature `audit`) says whether a target holds exactly what a source holds;
+//! - `stack` (feature `stack`) starts a whole system of our own binaries, which can be killed;
 //! - [`process`] sees to it that nothing is left running, also when the owner is killed.
 
 mod apt;
@@ -36,6 +37,8 @@ mod proxy;
 mod ready;
 mod scratch;
 pub mod setup;
+#[cfg(feature = "stack")]
+pub mod stack;
 mod template;
 
 pub use cache::Cache;
