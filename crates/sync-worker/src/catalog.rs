@@ -1,0 +1,124 @@
+//! What a lane knows of the tables it writes to.
+
+use crate::literal::quoted;
+use crate::session::Session;
+use crate::sql_error::SqlError;
+use crate::target::{TargetColumn, TargetTable};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Tables that a lane remembers; a table takes about a kilobyte.
+const TABLES_MAX: usize = 10_000;
+/// A table that someone changed by hand at the shard is seen to have changed after this.
+const AGE_MAX: Duration = Duration::from_secs(300);
+
+/// Tables of a shard, read when they are first needed.
+///
+/// An entry holds for as long as the device's [`crate::watermark::Watermark::shape_generation`] is
+/// the one it was read under, so a DDL statement that another worker applied is not missed.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    tables: HashMap<(String, String), Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    generation: u64,
+    read_at: Instant,
+    table: Arc<TargetTable>,
+}
+
+// === impl Catalog ===
+
+impl Catalog {
+    /// The table, from memory or from the server; `None` when the shard does not have it.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub async fn table(
+        &mut self,
+        session: &mut Session,
+        database: &str,
+        table: &str,
+        generation: u64,
+    ) -> Result<Option<Arc<TargetTable>>, SqlError> {
+        let key = (database.to_owned(), table.to_owned());
+        let known = self.tables.get(&key);
+        let fresh = |entry: &&Entry| {
+            entry.generation == generation && entry.read_at.elapsed() < AGE_MAX
+        };
+        if let Some(entry) = known.filter(fresh) {
+            return Ok(Some(Arc::clone(&entry.table)));
+        }
+        let Some(table) = read(session, database, table).await?.map(Arc::new) else {
+            self.tables.remove(&key);
+            return Ok(None);
+        };
+        if self.tables.len() >= TABLES_MAX {
+            self.tables.clear();
+        }
+        let entry = Entry { generation, read_at: Instant::now(), table: Arc::clone(&table) };
+        self.tables.insert(key, entry);
+        Ok(Some(table))
+    }
+
+    /// Forgets everything: something was not as remembered.
+    pub fn clear(&mut self) {
+        self.tables.clear();
+    }
+}
+
+async fn read(
+    session: &mut Session,
+    database: &str,
+    table: &str,
+) -> Result<Option<TargetTable>, SqlError> {
+    let place = place(database, table);
+    let sql = format!(
+        "SELECT column_name, extra, data_type, character_set_name \
+         FROM information_schema.columns WHERE {place}"
+    );
+    type ColumnRow = (Vec<u8>, Option<Vec<u8>>, Vec<u8>, Option<Vec<u8>>);
+    let rows: Vec<ColumnRow> = session.rows("read the columns", &sql).await?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let columns = rows.into_iter().map(|(name, extra, data_type, charset)| {
+        let extra = extra.map(text).unwrap_or_default().to_uppercase();
+        let column = TargetColumn {
+            // MySQL also says DEFAULT_GENERATED, of an ordinary column with an expression as default.
+            generated: extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED"),
+            json: text(data_type).eq_ignore_ascii_case("json"),
+            charset: charset.map(text),
+        };
+        (text(name).to_lowercase(), column)
+    });
+    let mut target = TargetTable { columns: columns.collect(), ..TargetTable::default() };
+    let sql = format!(
+        "SELECT index_name, column_name FROM information_schema.statistics \
+         WHERE {place} AND non_unique=0"
+    );
+    let indexes: Vec<(Vec<u8>, Option<Vec<u8>>)> = session.rows("read the indexes", &sql).await?;
+    for (index, column) in indexes {
+        if index == b"PRIMARY" {
+            target.primary_key.extend(column.map(|column| text(column).to_lowercase()));
+        } else {
+            target.unique_secondary = true;
+        }
+    }
+    Ok(Some(target))
+}
+
+/// `table_schema=… AND table_name=…`
+pub(crate) fn place(database: &str, table: &str) -> String {
+    let mut place = b"table_schema=".to_vec();
+    quoted(&mut place, database.as_bytes());
+    place.extend_from_slice(b" AND table_name=");
+    quoted(&mut place, table.as_bytes());
+    String::from_utf8_lossy(&place).into_owned()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}

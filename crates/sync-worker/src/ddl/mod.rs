@@ -1,0 +1,180 @@
+//! A DDL statement of a device, run at the target so that a crash at any point neither loses nor
+//! repeats it.
+//!
+//! MySQL commits DDL by itself, so the statement and the watermark cannot move together. Instead:
+//! [`begin`] notes in the watermark's row which statement is about to run, and what its objects look
+//! like; [`execute`] runs it; [`finish`] moves the watermark past it. A worker that finds a note
+//! compares: objects that still look the same mean that the statement did not take effect.
+
+pub mod cascade;
+pub mod collation;
+pub mod fingerprint;
+pub mod mode;
+mod run;
+
+use crate::apply::Target;
+use crate::ddl::fingerprint::Fingerprint;
+use crate::mapping;
+use crate::pass::Barrier;
+use crate::sql_error::SqlError;
+use crate::watermark::{self, Intent, Parked, Watermark};
+use tributary_wire::DeviceId;
+
+pub use run::execute;
+
+/// A statement of a device could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum DdlError {
+    /// One of our own statements failed.
+    #[error(transparent)]
+    Bookkeeping(SqlError),
+    /// The device's statement failed.
+    #[error("{source}; the statement: {text}")]
+    Statement {
+        /// What failed.
+        source: SqlError,
+        /// Its beginning.
+        text: String,
+    },
+    /// It ran, or cannot be run, and leaves the device in a state that must not be gone on from.
+    #[error("{}", .0.reason)]
+    Stop(Parked),
+    /// Another worker is at the same statement.
+    #[error("another worker has been running this statement for {LOCK_WAIT_S} s")]
+    Busy,
+}
+
+/// What is left to be done about a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// To run it.
+    Run,
+    /// Of a DROP that was cut off: to drop these, `(database, table)` at the target.
+    Drop(Vec<(String, String)>),
+    /// Nothing: it took effect before a crash.
+    TookEffect,
+    /// Nothing: the watermark is elsewhere, another worker has gone on.
+    MovedOn,
+}
+
+const LOCK_WAIT_S: u32 = 5;
+
+/// Runs a statement and moves the watermark past it. `None` when the watermark is elsewhere.
+///
+/// # Errors
+/// [`DdlError`]. Whatever it is, calling this again goes on where it stopped.
+pub async fn apply(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+) -> Result<Option<Watermark>, DdlError> {
+    // A worker that died leaves its connection, and this lock, to the statement it was running.
+    let lock = format!("SELECT GET_LOCK('tributary.ddl.{device}', {LOCK_WAIT_S})");
+    let got: Vec<Option<u8>> =
+        target.session.rows("lock the device's DDL", &lock).await.map_err(DdlError::Bookkeeping)?;
+    if got.first() != Some(&Some(1)) {
+        return Err(DdlError::Busy);
+    }
+    let outcome = apply_locked(target, device, barrier).await;
+    let unlock = format!("DO RELEASE_LOCK('tributary.ddl.{device}')");
+    // The lock goes with the connection in any case.
+    let _ = target.session.run("unlock the device's DDL", unlock.as_bytes()).await;
+    outcome
+}
+
+async fn apply_locked(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+) -> Result<Option<Watermark>, DdlError> {
+    match begin(target, device, barrier).await? {
+        Begun::MovedOn => return Ok(None),
+        Begun::TookEffect => {
+            tracing::info!(%device, position = %barrier.before, "a DDL statement had taken effect before a crash");
+        }
+        Begun::Drop(rest) => run::drop_rest(target, barrier, &rest).await?,
+        Begun::Run => execute(target, device, barrier).await?,
+    }
+    finish(target, device, barrier).await
+}
+
+/// Notes what is about to run, or finds that it was noted before and compares.
+///
+/// # Errors
+/// [`DdlError`].
+pub async fn begin(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+) -> Result<Begun, DdlError> {
+    let row = lock_row(target, device, barrier).await?;
+    let Some(mut row) = row else {
+        return Ok(Begun::MovedOn);
+    };
+    let objects = fingerprint::objects(&barrier.ddl, &barrier.statement.database, device);
+    let now = Fingerprint::take(&mut target.session, &objects).await.map_err(DdlError::Bookkeeping)?;
+    let noted = row.intent.as_ref().filter(|intent| intent.position == barrier.before);
+    if let Some(noted) = noted.and_then(|intent| Fingerprint::parse(&intent.fingerprint)) {
+        end(target, b"ROLLBACK").await?;
+        return Ok(fingerprint::compare(&barrier.ddl, &noted, &now));
+    }
+    row.intent = Some(Intent { position: barrier.before, fingerprint: now.to_text() });
+    store(target, device, &row).await?;
+    Ok(Begun::Run)
+}
+
+/// Moves the watermark past a statement that has run.
+///
+/// # Errors
+/// [`DdlError`].
+pub async fn finish(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+) -> Result<Option<Watermark>, DdlError> {
+    let stop = cascade::check(target, device, barrier).await.map_err(DdlError::Bookkeeping)?;
+    let Some(mut row) = lock_row(target, device, barrier).await? else {
+        return Ok(None);
+    };
+    row.advance(barrier.after, barrier.header);
+    row.shape_generation += 1;
+    row.parked = stop;
+    store(target, device, &row).await?;
+    Ok(Some(row))
+}
+
+/// Begins a transaction and locks the device's row; `None`, and no transaction, unless it stands
+/// before this statement and the device is not parked.
+async fn lock_row(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+) -> Result<Option<Watermark>, DdlError> {
+    let begin = target.session.run("begin", b"START TRANSACTION").await;
+    begin.map_err(DdlError::Bookkeeping)?;
+    let sql = watermark::select(&target.database, &[device], true);
+    let rows = target.session.rows("lock the watermark", &sql).await;
+    let rows = rows.and_then(watermark::parse).map_err(DdlError::Bookkeeping)?;
+    let here = |row: &Watermark| row.position == barrier.before && row.parked.is_none();
+    let row = rows.into_iter().map(|(_, row)| row).find(here);
+    if row.is_none() {
+        end(target, b"ROLLBACK").await?;
+    }
+    Ok(row)
+}
+
+async fn store(target: &mut Target, device: &DeviceId, row: &Watermark) -> Result<(), DdlError> {
+    let sql = watermark::store(&target.database, false, &[(device, row)]);
+    target.session.run("move the watermark", &sql).await.map_err(DdlError::Bookkeeping)?;
+    end(target, b"COMMIT").await
+}
+
+async fn end(target: &mut Target, how: &[u8]) -> Result<(), DdlError> {
+    target.session.run("end the transaction", how).await.map_err(DdlError::Bookkeeping)
+}
+
+/// The name of a device's database at the target. Too long a name was refused before.
+fn mapped(device: &DeviceId, database: &str) -> String {
+    mapping::database(device, database)
+        .unwrap_or_else(|| format!("{device}{}{database}", mapping::SEPARATOR))
+}

@@ -1,0 +1,209 @@
+//! Runs a device's DDL statement as the device ran it: its default database, its session, its
+//! collations as far as the target has them.
+
+use crate::apply::Target;
+use crate::ddl::{DdlError, collation, mapped, mode};
+use crate::mapping;
+use crate::pass::Barrier;
+use crate::sql_error::SqlError;
+use crate::treatment;
+use crate::watermark::Parked;
+use std::time::Duration;
+use tributary_schema::{DdlKind, SqlMode, quote, rewrite};
+use tributary_wire::{DeviceId, Statement};
+
+/// Rebuilding the largest table of a device must fit in.
+const LIMIT: Duration = Duration::from_secs(6 * 3600);
+/// A statement names this many different collations at most that the target may lack.
+const COLLATIONS_MAX: usize = 16;
+/// How much of a statement goes into a reason.
+const TEXT_CHARS_MAX: usize = 300;
+const UNKNOWN_COLLATION: u16 = 1273;
+
+/// Runs the statement, and leaves the session as it was.
+///
+/// # Errors
+/// [`DdlError`].
+pub async fn execute(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+) -> Result<(), DdlError> {
+    let statement = barrier.statement;
+    let sql = rewrite(&statement.sql, SqlMode(statement.sql_mode), &|name| {
+        if mapping::is_system(name) { name.to_owned() } else { mapped(device, name) }
+    });
+    let sql = sql.map_err(|error| DdlError::Stop(Parked {
+        reason: format!("a statement cannot be given the target's database names: {error}"),
+        remedy: "make the change at the shard by hand, then release the device with --skip-statement".to_owned(),
+    }))?;
+    let outcome = run(target, device, barrier, sql).await;
+    target.catalog.clear();
+    if outcome.as_ref().err().is_none_or(SqlError::keeps_connection) {
+        target.session.reset().await.map_err(DdlError::Bookkeeping)?;
+    }
+    outcome.map_err(|source| failed(source, &statement.sql))
+}
+
+/// Finishes a DROP of several tables that was cut off.
+pub(super) async fn drop_rest(
+    target: &mut Target,
+    barrier: &Barrier<'_>,
+    rest: &[(String, String)],
+) -> Result<(), DdlError> {
+    let what = if barrier.ddl.kind == DdlKind::DropView { "VIEW" } else { "TABLE" };
+    let names = rest.iter().map(|(database, table)| format!("{}.{}", quote(database), quote(table)));
+    let sql = format!("DROP {what} IF EXISTS {}", names.collect::<Vec<_>>().join(","));
+    target.catalog.clear();
+    let outcome = target.session.run_within("finish a DROP", sql.as_bytes(), LIMIT).await;
+    outcome.map_err(|source| failed(source, sql.as_bytes()))
+}
+
+async fn run(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+    mut sql: Vec<u8>,
+) -> Result<(), SqlError> {
+    make_databases(target, device, barrier).await?;
+    let prologue = prologue(target, device, barrier).await?;
+    let session = &mut target.session;
+    session.run("set up the statement's session", prologue.as_bytes()).await?;
+    for _ in 0..COLLATIONS_MAX {
+        let outcome = session.run_within("run the device's statement", &sql, LIMIT).await;
+        let Err(SqlError::Refused { code: UNKNOWN_COLLATION, message, .. }) = &outcome else {
+            return outcome;
+        };
+        let charsets = &session.server().charsets;
+        let lacking = collation::refused(message).map(str::to_owned);
+        let nearest = lacking.as_deref().and_then(|name| collation::nearest(name, charsets));
+        let (Some(lacking), Some(nearest)) = (lacking, nearest) else {
+            return outcome;
+        };
+        tracing::warn!(
+            %device,
+            lacking,
+            nearest,
+            "the target lacks a collation of the device; the nearest one takes its place, and may order and compare differently"
+        );
+        sql = collation::replace(&sql, &lacking, &nearest);
+    }
+    session.run_within("run the device's statement", &sql, LIMIT).await
+}
+
+/// The databases that a statement about tables needs, where they are missing: made before the stream
+/// began.
+async fn make_databases(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+) -> Result<(), SqlError> {
+    if is_about_databases(barrier.ddl.kind) {
+        return Ok(());
+    }
+    let statement = barrier.statement;
+    let mut names = treatment::databases(&barrier.ddl, &statement.database);
+    if !statement.database.is_empty() && !mapping::is_system(&statement.database) {
+        names.push(statement.database.clone());
+    }
+    let charsets = std::sync::Arc::clone(&target.session.server().charsets);
+    for name in names {
+        let is_default = name == statement.database && statement.collation_database != 0;
+        let id = if is_default { statement.collation_database } else { statement.collation_server };
+        let collate = match (charsets.charset(id), collation::name(id, &charsets)) {
+            (Some(charset), Some(collation)) => format!(" CHARACTER SET {charset} COLLATE {collation}"),
+            _ => String::new(),
+        };
+        let name = quote(&mapped(device, &name));
+        let sql = format!("CREATE DATABASE IF NOT EXISTS {name}{collate}");
+        target.session.run("create the device's database", sql.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// The session that the device ran the statement in.
+async fn prologue(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+) -> Result<String, SqlError> {
+    let Statement { database, sql_mode, no_foreign_key_checks, .. } = barrier.statement;
+    let from_mariadb = barrier.header.source.starts_with("mariadb-");
+    let server = target.session.server();
+    let mode = mode::names(*sql_mode, from_mariadb, server.mariadb);
+    let checks = u8::from(!no_foreign_key_checks);
+    let mut settings = vec![format!("sql_mode='{mode}'"), format!("foreign_key_checks={checks}")];
+    let charsets = &server.charsets;
+    if let Some(charset) = charsets.charset(barrier.statement.charset_client) {
+        settings.push(format!("character_set_client={charset}"));
+    }
+    for (variable, id) in [
+        ("collation_connection", barrier.statement.collation_connection),
+        ("collation_server", barrier.statement.collation_server),
+    ] {
+        if let Some(collation) = collation::name(id, charsets) {
+            settings.push(format!("{variable}={collation}"));
+        }
+    }
+    let mut prologue = format!("SET SESSION {}", settings.join(", "));
+    let is_own = !database.is_empty() && !mapping::is_system(database);
+    if is_own {
+        let name = mapped(device, database);
+        if !is_about_databases(barrier.ddl.kind) || exists(target, &name).await? {
+            prologue = format!("USE {}; {prologue}", quote(&name));
+        }
+    }
+    Ok(prologue)
+}
+
+async fn exists(target: &mut Target, database: &str) -> Result<bool, SqlError> {
+    let mut sql = b"SELECT 1 FROM information_schema.schemata WHERE schema_name=".to_vec();
+    crate::literal::quoted(&mut sql, database.as_bytes());
+    let sql = String::from_utf8_lossy(&sql).into_owned();
+    let rows: Vec<u8> = target.session.rows("look for a database", &sql).await?;
+    Ok(!rows.is_empty())
+}
+
+/// The log gives CREATE and DROP DATABASE the database itself as their default.
+fn is_about_databases(kind: DdlKind) -> bool {
+    matches!(kind, DdlKind::CreateDatabase | DdlKind::AlterDatabase | DdlKind::DropDatabase)
+}
+
+fn failed(source: SqlError, sql: &[u8]) -> DdlError {
+    let text = masked(&String::from_utf8_lossy(sql));
+    DdlError::Statement { source, text: text.chars().take(TEXT_CHARS_MAX).collect() }
+}
+
+/// Without what stands between quotes: it may be a password (`CONNECTION='…'`).
+fn masked(sql: &str) -> String {
+    let mut text = String::with_capacity(sql.len());
+    let mut inside = None;
+    for c in sql.chars() {
+        match inside {
+            Some(quote) if c == quote => {
+                text.push(c);
+                inside = None;
+            }
+            Some(_) => {}
+            None => {
+                text.push(c);
+                if c == '\'' || c == '"' {
+                    text.push('…');
+                    inside = Some(c);
+                }
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_of_a_statement_are_not_repeated() {
+        let sql = "CREATE TABLE t (a INT) ENGINE=FEDERATED CONNECTION='mysql://u:secret@h/d/t'";
+        assert_eq!(masked(sql), "CREATE TABLE t (a INT) ENGINE=FEDERATED CONNECTION='…'");
+    }
+}

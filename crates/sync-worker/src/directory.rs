@@ -1,0 +1,193 @@
+//! What this replica knows of the devices whose partitions it owns. All of it can be lost: it is
+//! learnt again from the shards and from heartbeats.
+
+use crate::pass::Gap;
+use crate::route::Routing;
+use crate::shard::Shard;
+use crate::watermark::{Parked, Watermark};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tributary_wire::{DeviceId, Position};
+
+/// Where a device belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// To this shard; `held` when it has the device's row already.
+    At {
+        /// Index of the shard.
+        shard: usize,
+        /// The shard has a watermark of it.
+        held: bool,
+    },
+    /// Not known: no shard that answers holds it, and one does not answer. Assigning it now could
+    /// give it a second home.
+    Undecided {
+        /// What the shard that does not answer said.
+        reason: String,
+    },
+    /// Two shards hold it.
+    Conflict {
+        /// Why nothing of it is applied.
+        parked: Parked,
+    },
+}
+
+/// What is known of a device.
+#[derive(Debug, Clone, Default)]
+pub struct Knowledge {
+    /// Its shard, and whether that has its row.
+    pub shard: Option<(usize, bool)>,
+    /// Two shards hold it, as was seen at this time.
+    conflict: Option<(Instant, Parked)>,
+    /// Its row, as this replica last saw or wrote it.
+    pub watermark: Option<Watermark>,
+    /// A gap that has to be closed by a rewind.
+    pub gap: Option<Gap>,
+    /// Source commit to target commit of the newest batch applied here, in microseconds.
+    pub lag_us: u64,
+    /// The published position of its newest heartbeat.
+    pub published: Option<Position>,
+    /// What is suspected to be lost at the end of the stream: see [`crate::heartbeat`].
+    pub suspicion: Option<crate::rewind::Suspicion>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Directory {
+    /// The shards, in the order of the configuration.
+    pub shards: Vec<Arc<Shard>>,
+    routing: Routing,
+    devices: Mutex<HashMap<DeviceId, Knowledge>>,
+}
+
+/// A conflict that an operator has cleared is noticed after this.
+const CONFLICT_AGE_MAX: Duration = Duration::from_secs(30);
+
+// === impl Directory ===
+
+impl Directory {
+    /// Knows no device yet.
+    pub fn new(shards: Vec<Arc<Shard>>, routing: Routing) -> Self {
+        Self { shards, routing, devices: Mutex::default() }
+    }
+
+    /// Where the device belongs. Asks the shards the first time.
+    pub async fn locate(&self, device: &DeviceId) -> Placement {
+        if let Some(known) = self.known_placement(device) {
+            return known;
+        }
+        let answers =
+            futures_util::future::join_all(self.shards.iter().map(|shard| shard.watermark(device)))
+                .await;
+        let mut holders = Vec::new();
+        let mut unreachable = None;
+        for (index, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Ok(Some(watermark)) => holders.push((index, watermark)),
+                Ok(None) => {}
+                Err(error) => unreachable = Some(error.to_string()),
+            }
+        }
+        self.place(device, holders, unreachable)
+    }
+
+    fn known_placement(&self, device: &DeviceId) -> Option<Placement> {
+        let devices = self.lock();
+        let known = devices.get(device)?;
+        let conflict = known.conflict.as_ref().filter(|(at, _)| at.elapsed() < CONFLICT_AGE_MAX);
+        match (conflict, known.shard) {
+            (Some((_, parked)), _) => Some(Placement::Conflict { parked: parked.clone() }),
+            (None, Some((shard, held))) => Some(Placement::At { shard, held }),
+            (None, None) => None,
+        }
+    }
+
+    fn place(
+        &self,
+        device: &DeviceId,
+        mut holders: Vec<(usize, Watermark)>,
+        unreachable: Option<String>,
+    ) -> Placement {
+        if holders.len() > 1 {
+            let names = holders.iter().map(|(shard, _)| self.shards[*shard].name());
+            let parked = two_homes(&names.collect::<Vec<_>>());
+            tracing::error!(%device, reason = parked.reason, remedy = parked.remedy, "a device has two homes");
+            let conflict = Some((Instant::now(), parked.clone()));
+            self.update(device, |known| {
+                known.conflict = conflict;
+                known.shard = None;
+            });
+            return Placement::Conflict { parked };
+        }
+        if let Some((shard, watermark)) = holders.pop() {
+            self.update(device, |known| {
+                known.shard = Some((shard, true));
+                known.conflict = None;
+                known.watermark = Some(watermark);
+            });
+            return Placement::At { shard, held: true };
+        }
+        if let Some(reason) = unreachable {
+            return Placement::Undecided { reason };
+        }
+        let name = self.routing.shard_for(device);
+        let Some(shard) = self.shards.iter().position(|shard| Some(shard.name()) == name) else {
+            let reason = "no shard is configured".to_owned();
+            return Placement::Undecided { reason };
+        };
+        tracing::info!(%device, shard = self.shards[shard].name(), "a new device is assigned");
+        self.update(device, |known| {
+            known.shard = Some((shard, false));
+            known.conflict = None;
+        });
+        Placement::At { shard, held: false }
+    }
+
+    /// A copy of what is known.
+    pub fn knowledge(&self, device: &DeviceId) -> Option<Knowledge> {
+        self.lock().get(device).cloned()
+    }
+
+    /// Changes what is known.
+    pub fn update<R>(&self, device: &DeviceId, change: impl FnOnce(&mut Knowledge) -> R) -> R {
+        let mut devices = self.lock();
+        match devices.get_mut(device) {
+            Some(known) => change(known),
+            None => change(devices.entry(device.clone()).or_default()),
+        }
+    }
+
+    /// Something of the device is missing between its watermark and what was published.
+    pub fn missed(&self, device: &DeviceId, gap: Gap) {
+        self.update(device, |known| known.gap = Some(gap));
+    }
+
+    /// Drops what is known of a device that is not where it was: it is looked for again.
+    pub fn forget(&self, device: &DeviceId) {
+        self.lock().remove(device);
+    }
+
+    /// Drops the devices for which `gone` holds.
+    pub fn forget_where(&self, gone: impl Fn(&DeviceId) -> bool) {
+        self.lock().retain(|device, _| !gone(device));
+    }
+
+    /// Looks at every device.
+    pub fn for_each(&self, mut look: impl FnMut(&DeviceId, &Knowledge)) {
+        for (device, known) in self.lock().iter() {
+            look(device, known);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Knowledge>> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn two_homes(shards: &[&str]) -> Parked {
+    Parked {
+        reason: format!("two shards hold this device: {}", shards.join(" and ")),
+        remedy: "find out which of them is current (the higher position in its table watermark), drop the device's databases and its watermark row at the other".to_owned(),
+    }
+}

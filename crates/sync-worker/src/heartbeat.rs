@@ -1,0 +1,229 @@
+//! Answers publishers: what is applied, and what they should do.
+
+use crate::config::StreamConfig;
+use crate::consumer;
+use crate::directory::{Directory, Placement};
+use crate::metrics;
+use crate::ownership::Owned;
+use crate::provision;
+use crate::rewind::{Progress, Suspicion, gap_is_open};
+use crate::watermark::Watermark;
+use async_nats::jetstream::Context;
+use async_nats::{Client, Message};
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use tributary_runtime::CancellationToken;
+use tributary_wire::{
+    DeviceId, Directive, HeartbeatReply, HeartbeatRequest, Position, partition, subject,
+};
+
+/// Heartbeats that are answered at the same time.
+const ANSWERS_MAX: usize = 64;
+/// A partition's consumer is not asked more often than this.
+const ASK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Answers heartbeats of the partitions that this replica owns.
+#[derive(Debug)]
+pub struct Heartbeats {
+    /// The connection.
+    pub client: Client,
+    /// JetStream.
+    pub context: Context,
+    /// How many partitions there are.
+    pub stream: StreamConfig,
+    /// Where devices belong.
+    pub directory: Arc<Directory>,
+    /// Which partitions are ours.
+    pub owned: Arc<Owned>,
+    asked: Mutex<HashMap<u32, Progress>>,
+    sequence: Mutex<Option<(Instant, u64)>>,
+}
+
+// === impl Heartbeats ===
+
+impl Heartbeats {
+    /// Answers nothing yet.
+    pub fn new(
+        client: Client,
+        context: Context,
+        stream: StreamConfig,
+        directory: Arc<Directory>,
+        owned: Arc<Owned>,
+    ) -> Self {
+        let (asked, sequence) = (Mutex::default(), Mutex::default());
+        Self { client, context, stream, directory, owned, asked, sequence }
+    }
+
+    /// Answers until `stop`.
+    ///
+    /// # Errors
+    /// When the subjects cannot be subscribed.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+        let requests = self.client.subscribe(subject::HEARTBEATS).await?;
+        let answers = requests.for_each_concurrent(ANSWERS_MAX, |request| self.handle(request));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = answers => {}
+        }
+        Ok(())
+    }
+
+    async fn handle(&self, message: Message) {
+        let Some(inbox) = message.reply.clone() else { return };
+        let Some(device) = DeviceId::from_subject(&message.subject) else { return };
+        let partition = partition(&device, self.stream.partitions);
+        if self.owned.consumer(partition).is_none() {
+            return;
+        }
+        let request = match HeartbeatRequest::decode(&message.payload) {
+            Ok(request) if request.device == device => request,
+            Ok(request) => {
+                tracing::warn!(%device, says = %request.device, "a heartbeat says that it is another device's; it is not answered");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%device, %error, "a heartbeat cannot be read; it is not answered");
+                return;
+            }
+        };
+        let Some(reply) = self.answer(&device, partition, &request).await else { return };
+        ::metrics::counter!(metrics::HEARTBEATS).increment(1);
+        if let Err(error) = self.client.publish(inbox, reply.encode().into()).await {
+            tracing::debug!(%device, %error, "a heartbeat's answer was not sent");
+        }
+    }
+
+    /// The answer; `None` when it is not known what is applied.
+    async fn answer(
+        &self,
+        device: &DeviceId,
+        partition: u32,
+        request: &HeartbeatRequest,
+    ) -> Option<HeartbeatReply> {
+        self.directory.update(device, |known| known.published = request.published);
+        let shard = match self.directory.locate(device).await {
+            Placement::At { shard, .. } => shard,
+            Placement::Undecided { .. } => return None,
+            Placement::Conflict { parked } => {
+                let directive = Some(Directive::Parked { reason: parked.reason });
+                return Some(HeartbeatReply { applied: None, directive });
+            }
+        };
+        let watermark = match self.remembered(device, request) {
+            Some(watermark) => Some(watermark),
+            None => self.read(device, shard).await?,
+        };
+        let directive = self.directive(device, partition, shard, request, watermark.as_ref()).await;
+        // Still ours? Otherwise another replica may have said more already.
+        self.owned.consumer(partition)?;
+        let lag_us = self.directory.knowledge(device).map_or(0, |known| known.lag_us);
+        let applied = watermark.map(|watermark| watermark.applied(lag_us));
+        Some(HeartbeatReply { applied, directive })
+    }
+
+    /// The device's row as its lane last wrote it, where that says all there is to say: everything that
+    /// was published is applied.
+    fn remembered(&self, device: &DeviceId, request: &HeartbeatRequest) -> Option<Watermark> {
+        let known = self.directory.knowledge(device)?;
+        let quiet = known.gap.is_none() && known.suspicion.is_none();
+        known.watermark.filter(|row| {
+            quiet && row.parked.is_none() && request.published.is_some_and(|p| p <= row.position)
+        })
+    }
+
+    /// The device's row, from its shard; `None` when the shard does not answer.
+    async fn read(&self, device: &DeviceId, shard: usize) -> Option<Option<Watermark>> {
+        match self.directory.shards[shard].watermark(device).await {
+            Ok(watermark) => {
+                self.directory.update(device, |known| known.watermark.clone_from(&watermark));
+                Some(watermark)
+            }
+            Err(error) => {
+                tracing::debug!(%device, %error, "a heartbeat is not answered");
+                None
+            }
+        }
+    }
+
+    async fn directive(
+        &self,
+        device: &DeviceId,
+        partition: u32,
+        shard: usize,
+        request: &HeartbeatRequest,
+        watermark: Option<&Watermark>,
+    ) -> Option<Directive> {
+        if let Some(parked) = watermark.and_then(|row| row.parked.as_ref()) {
+            return Some(Directive::Parked { reason: parked.reason.clone() });
+        }
+        let at = watermark.map(|row| row.position);
+        let gap = self.directory.knowledge(device).and_then(|known| known.gap);
+        let open = gap.is_some_and(|gap| gap_is_open(gap, request.run, at));
+        if open || self.is_lost_at_the_end(device, partition, shard, request, at).await {
+            tracing::info!(%device, run = request.run, watermark = ?at, "the publisher is asked to publish again from the watermark");
+            ::metrics::counter!(metrics::REWINDS).increment(1);
+            return Some(Directive::Rewind { run: request.run });
+        }
+        None
+    }
+
+    /// True when what the device has published is no longer on its way, and yet not applied.
+    async fn is_lost_at_the_end(
+        &self,
+        device: &DeviceId,
+        partition: u32,
+        shard: usize,
+        request: &HeartbeatRequest,
+        applied: Option<Position>,
+    ) -> bool {
+        let Some(published) = request.published.filter(|p| applied.is_none_or(|at| at < *p)) else {
+            self.directory.update(device, |known| known.suspicion = None);
+            return false;
+        };
+        let known = self.directory.knowledge(device).and_then(|known| known.suspicion);
+        let Some(suspicion) = known.filter(|suspicion| suspicion.run == request.run) else {
+            let Some(stream_sequence) = self.last_sequence().await else { return false };
+            let (run, raised_at) = (request.run, Instant::now());
+            let suspicion = Suspicion { run, published, stream_sequence, raised_at };
+            self.directory.update(device, |known| known.suspicion = Some(suspicion));
+            return false;
+        };
+        let Some(progress) = self.progress(partition).await else { return false };
+        if !suspicion.is_ripe(progress) {
+            return false;
+        }
+        // Read only now: what was in the stream is either committed or gone.
+        let Some(row) = self.read(device, shard).await else { return false };
+        self.directory.update(device, |known| known.suspicion = None);
+        suspicion.is_lost(row.map(|row| row.position))
+    }
+
+    /// The stream's last sequence, asked for after the call. Callers that wait share an answer.
+    async fn last_sequence(&self) -> Option<u64> {
+        let called = Instant::now();
+        let mut cached = self.sequence.lock().await;
+        if let Some((_, sequence)) = cached.filter(|(asked, _)| *asked > called) {
+            return Some(sequence);
+        }
+        let asked = Instant::now();
+        let stream = self.context.get_stream(provision::STREAM).await.ok()?;
+        let sequence = stream.cached_info().state.last_sequence;
+        *cached = Some((asked, sequence));
+        Some(sequence)
+    }
+
+    async fn progress(&self, partition: u32) -> Option<Progress> {
+        let consumer = self.owned.consumer(partition)?;
+        let mut asked = self.asked.lock().await;
+        if let Some(progress) = asked.get(&partition).filter(|p| p.asked_at.elapsed() < ASK_INTERVAL) {
+            return Some(*progress);
+        }
+        let asked_at = Instant::now();
+        let progress = consumer::progress(&consumer.get_info().await.ok()?, asked_at);
+        asked.insert(partition, progress);
+        Some(progress)
+    }
+}

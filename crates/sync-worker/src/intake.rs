@@ -1,0 +1,182 @@
+//! The intake of a partition: messages from its consumer, decoded, to the lanes of their shards.
+
+use crate::consumer::ACK_PENDING_MAX;
+use crate::directory::{Directory, Placement};
+use crate::hash;
+use crate::lane::{Content, Delivery, Entrance};
+use crate::metrics;
+use crate::pass::Gap;
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::pull::Stream;
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tributary_runtime::CancellationToken;
+use tributary_wire::{Batch, DeviceId, Limits};
+
+/// A pull ends after this, so that a lost request costs no more.
+const EXPIRES: Duration = Duration::from_secs(6);
+/// The server says that it is there this often.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Messages and bytes of one pull. The bytes are what a partition holds in the client at most.
+const PULL_MESSAGES: usize = 256;
+const PULL_BYTES: usize = 2 << 20;
+
+/// The lanes of every shard: `lanes[shard][lane]`.
+pub type Lanes = Arc<Vec<Vec<Entrance>>>;
+
+/// Why an intake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Its consumer is gone or has lost a delivery on its way: a new one brings everything that is
+    /// not acknowledged, at once and in order.
+    Broken,
+}
+
+/// What an intake works with.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// The partition.
+    pub partition: u32,
+    /// Its consumer.
+    pub consumer: PullConsumer,
+    /// Where devices belong.
+    pub directory: Arc<Directory>,
+    /// Where batches go.
+    pub lanes: Lanes,
+    /// What a message may make us allocate.
+    pub limits: Limits,
+    /// The server's largest message, in bytes.
+    pub payload_bytes_max: usize,
+    /// One permit for each message in flight; [`Intake::drained`] waits for them.
+    pub slots: Arc<Semaphore>,
+}
+
+// === impl Intake ===
+
+impl Intake {
+    /// Room for the messages of one partition.
+    pub fn slots() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(ACK_PENDING_MAX))
+    }
+
+    /// Runs until `stop`, or until the consumer cannot be relied on any more.
+    pub async fn run(self, stop: CancellationToken) -> Ended {
+        tokio::select! {
+            () = stop.cancelled() => Ended::Stopped,
+            reason = self.pull() => {
+                tracing::info!(partition = self.partition, reason, "the partition is read anew");
+                Ended::Broken
+            }
+        }
+    }
+
+    /// Waits until nothing of the partition is in flight.
+    pub async fn drained(slots: &Arc<Semaphore>) {
+        let all = u32::try_from(ACK_PENDING_MAX).unwrap_or(u32::MAX);
+        // An error means that the semaphore was closed, which nobody does.
+        let _ = slots.acquire_many(all).await;
+    }
+
+    /// Reads messages for as long as each comes right after the one before it. Says why it ended.
+    async fn pull(&self) -> String {
+        let mut messages = match self.messages().await {
+            Ok(messages) => messages,
+            Err(error) => return error,
+        };
+        let mut expected = 1;
+        while let Some(message) = messages.next().await {
+            let message = match message {
+                Ok(message) => message,
+                Err(error) => return error.to_string(),
+            };
+            // Counts deliveries. A hole is a delivery that a broken connection swallowed: it would come
+            // again after the acknowledgement's deadline, behind the messages that now follow.
+            let sequence = message.info().map(|info| info.consumer_sequence);
+            if sequence.ok() != Some(expected) {
+                return "a delivery was lost".to_owned();
+            }
+            expected += 1;
+            self.handle(message).await;
+        }
+        "the messages ended".to_owned()
+    }
+
+    async fn messages(&self) -> Result<Stream, String> {
+        // A message that is larger than a pull takes is never delivered.
+        let bytes = PULL_BYTES.max(self.payload_bytes_max + (64 << 10));
+        self.consumer
+            .stream()
+            .max_messages_per_batch(PULL_MESSAGES)
+            .max_bytes_per_batch(bytes)
+            .expires(EXPIRES)
+            .heartbeat(HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    async fn handle(&self, message: Message) {
+        // The semaphore is never closed.
+        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+        ::metrics::counter!(metrics::BYTES_RECEIVED).increment(message.payload.len() as u64);
+        let Some(device) = DeviceId::from_subject(&message.subject) else {
+            tracing::warn!(subject = %message.subject, "a message's subject names no device; it is dropped");
+            let _ = message.ack().await;
+            return;
+        };
+        let content = read(&device, &message.payload, &self.limits);
+        let (_, acker) = message.split();
+        match self.directory.locate(&device).await {
+            Placement::At { shard, held } => {
+                let delivery = Delivery { device, held, content, acker, slot, memory: None };
+                self.push(shard, delivery).await;
+            }
+            Placement::Undecided { reason } => {
+                tracing::debug!(%device, reason, "a device cannot be assigned; its batch is dropped and asked for again");
+                self.drop_behind(device, content, acker, slot).await;
+            }
+            Placement::Conflict { .. } => self.drop_behind(device, content, acker, slot).await,
+        }
+    }
+
+    async fn push(&self, shard: usize, delivery: Delivery) {
+        let lanes = &self.lanes[shard];
+        let hash = hash::stable(&["lane", delivery.device.as_str()]);
+        let lane = usize::try_from(hash % lanes.len() as u64).unwrap_or(0);
+        if let Err(refused) = lanes[lane].push(delivery).await {
+            refused.drop_behind(&self.directory).await;
+        }
+    }
+
+    async fn drop_behind(
+        &self,
+        device: DeviceId,
+        content: Content,
+        acker: async_nats::jetstream::message::Acker,
+        slot: OwnedSemaphorePermit,
+    ) {
+        if let Content::Batch(batch) = &content {
+            self.directory.missed(&device, Gap { run: batch.header.run, watermark: None });
+        }
+        let delivery = Delivery { device, held: false, content, acker, slot, memory: None };
+        delivery.drop_behind(&self.directory).await;
+    }
+}
+
+/// A message's batch; or why it has none that belongs to the device of its subject.
+fn read(device: &DeviceId, payload: &[u8], limits: &Limits) -> Content {
+    let reason = match Batch::decode(payload, limits) {
+        Ok(batch) if batch.header.device == *device => return Content::Batch(Box::new(batch)),
+        Ok(batch) => {
+            format!("it was published by {device} and says that it is {}'s", batch.header.device)
+        }
+        Err(error) => error.to_string(),
+    };
+    ::metrics::counter!(metrics::UNREADABLE).increment(1);
+    Content::Unreadable(reason)
+}

@@ -1,0 +1,83 @@
+//! The messages of one device that a lane has in hand.
+
+use crate::apply::Work;
+use crate::directory::Directory;
+use crate::lane::{Content, Delivery};
+use crate::watermark::Parked;
+use tributary_wire::{Batch, DeviceId};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// The device.
+    pub(crate) device: DeviceId,
+    /// Its messages, in the order in which they arrived.
+    pub(crate) deliveries: Vec<Delivery>,
+    /// It is to be parked with this reason.
+    pub(crate) park: Option<Parked>,
+    /// Transactions that failed because another one was in the way.
+    pub(crate) conflicts: u32,
+    /// Its data were refused once, and then tried with a fresh look at the tables.
+    pub(crate) looked_again: bool,
+}
+
+/// Sorts messages by device; each device's stay in order.
+pub(crate) fn by_device(group: Vec<Delivery>) -> Vec<Job> {
+    let mut jobs: Vec<Job> = Vec::new();
+    for delivery in group {
+        match jobs.iter_mut().find(|job| job.device == delivery.device) {
+            Some(job) => job.deliveries.push(delivery),
+            None => jobs.push(Job {
+                device: delivery.device.clone(),
+                deliveries: vec![delivery],
+                park: None,
+                conflicts: 0,
+                looked_again: false,
+            }),
+        }
+    }
+    jobs
+}
+
+// === impl Job ===
+
+impl Job {
+    /// What a transaction is to do for it.
+    pub(crate) fn work(&self) -> Work<'_> {
+        let batches = self.deliveries.iter().filter_map(|delivery| match &delivery.content {
+            Content::Batch(batch) => Some(batch.as_ref()),
+            Content::Unreadable(_) => None,
+        });
+        let unreadable = self.deliveries.iter().find_map(|delivery| match &delivery.content {
+            Content::Batch(_) => None,
+            Content::Unreadable(reason) => Some(unreadable(reason)),
+        });
+        Work {
+            device: &self.device,
+            batches: batches.collect::<Vec<&Batch>>(),
+            park: self.park.clone().or(unreadable),
+            must_exist: self.deliveries.iter().any(|delivery| delivery.held),
+        }
+    }
+
+    /// Acknowledges its messages.
+    pub(crate) async fn acknowledge(self) {
+        for delivery in self.deliveries {
+            delivery.acknowledge().await;
+        }
+    }
+
+    /// Acknowledges its messages without having applied them.
+    pub(crate) async fn drop_behind(self, directory: &Directory) {
+        for delivery in self.deliveries {
+            delivery.drop_behind(directory).await;
+        }
+    }
+}
+
+fn unreadable(reason: &str) -> Parked {
+    Parked {
+        reason: format!("a message cannot be read: {reason}"),
+        remedy: "upgrade the sync-worker if the publisher is newer; otherwise look at what publishes under this device's id; then release the device".to_owned(),
+    }
+}

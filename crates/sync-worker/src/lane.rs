@@ -1,0 +1,192 @@
+//! A lane: one connection to a shard, and the queue in front of it.
+
+use crate::directory::Directory;
+use crate::metrics;
+use crate::pass::Gap;
+use crate::shard::Shard;
+use async_nats::jetstream::message::Acker;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tributary_wire::{Batch, DeviceId};
+
+/// Batches that may wait for a lane.
+const QUEUE_BATCHES: usize = 512;
+/// Memory that the batches of a lane may take, waiting or in hand, in KiB.
+const QUEUE_KIB: usize = 32 << 10;
+/// Batches and bytes that go into one transaction.
+const GROUP_BATCHES: usize = 256;
+const GROUP_BYTES: usize = 8 << 20;
+/// An acknowledgement that NATS does not take in this time is left out: the message comes again.
+const ACK: Duration = Duration::from_secs(1);
+
+/// A message on its way through a lane.
+pub struct Delivery {
+    /// Whose it is.
+    pub device: DeviceId,
+    /// The shard is known to hold the device's row.
+    pub held: bool,
+    /// What it says.
+    pub content: Content,
+    /// Acknowledges it.
+    pub acker: Acker,
+    /// Keeps its place in the partition's limit of messages in flight.
+    pub slot: OwnedSemaphorePermit,
+    /// Keeps its place in the lane's limit of bytes; the lane's entrance sets it.
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
+/// What a message says.
+#[derive(Debug)]
+pub enum Content {
+    /// A batch.
+    Batch(Box<Batch>),
+    /// Nothing that can be read, for this reason.
+    Unreadable(String),
+}
+
+/// Whether a lane takes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It does, or has not been found not to.
+    Up,
+    /// Its shard cannot be written to.
+    Down,
+}
+
+/// The way into a lane.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    queue: mpsc::Sender<Delivery>,
+    memory: Arc<Semaphore>,
+    health: watch::Receiver<Health>,
+}
+
+/// What a lane works with. [`crate::lane_loop`] runs it.
+#[derive(Debug)]
+pub struct Lane {
+    /// Its shard.
+    pub shard: Arc<Shard>,
+    /// Index of the shard.
+    pub shard_index: usize,
+    /// Its number within the shard.
+    pub number: usize,
+    /// Where its findings go.
+    pub directory: Arc<Directory>,
+    pub(crate) queue: mpsc::Receiver<Delivery>,
+    pub(crate) health: watch::Sender<Health>,
+}
+
+/// Makes a lane and the way into it.
+pub fn lane(
+    shard: Arc<Shard>,
+    shard_index: usize,
+    number: usize,
+    directory: Arc<Directory>,
+) -> (Entrance, Lane) {
+    let (sender, queue) = mpsc::channel(QUEUE_BATCHES);
+    let (health, watched) = watch::channel(Health::Up);
+    let memory = Arc::new(Semaphore::new(QUEUE_KIB));
+    let entrance = Entrance { queue: sender, memory, health: watched };
+    (entrance, Lane { shard, shard_index, number, directory, queue, health })
+}
+
+// === impl Entrance ===
+
+impl Entrance {
+    /// Hands a message over; waits while the lane is full.
+    ///
+    /// # Errors
+    /// Gives it back when the lane's shard is down, or goes down meanwhile: its partition must not
+    /// wait for it.
+    pub async fn push(&self, mut delivery: Delivery) -> Result<(), Box<Delivery>> {
+        let mut health = self.health.clone();
+        if *health.borrow_and_update() == Health::Down {
+            return Err(Box::new(delivery));
+        }
+        let kib = u32::try_from(delivery.content.memory_bytes() / 1024 + 1).unwrap_or(u32::MAX);
+        // A batch larger than all of the lane's memory goes alone.
+        let kib = kib.min(u32::try_from(QUEUE_KIB).unwrap_or(u32::MAX));
+        let room = async {
+            let memory = Arc::clone(&self.memory).acquire_many_owned(kib).await.ok()?;
+            let place = self.queue.reserve().await.ok()?;
+            Some((memory, place))
+        };
+        tokio::select! {
+            room = room => match room {
+                Some((memory, place)) => {
+                    delivery.memory = Some(memory);
+                    place.send(delivery);
+                    Ok(())
+                }
+                None => Err(Box::new(delivery)),
+            },
+            _ = health.wait_for(|health| *health == Health::Down) => Err(Box::new(delivery)),
+        }
+    }
+
+    /// Batches that wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Whether the lane takes anything.
+    pub fn health(&self) -> Health {
+        *self.health.borrow()
+    }
+}
+
+// === impl Delivery ===
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+impl Delivery {
+    /// Acknowledges the message. When NATS does not take it, it is delivered again and found to be a
+    /// duplicate.
+    pub async fn acknowledge(self) {
+        let _ = tokio::time::timeout(ACK, self.acker.ack()).await;
+    }
+
+    /// Acknowledges the message without having applied it, and remembers that its device is behind.
+    pub async fn drop_behind(self, directory: &Directory) {
+        if let Content::Batch(batch) = &self.content {
+            directory.missed(&self.device, Gap { run: batch.header.run, watermark: None });
+        }
+        ::metrics::counter!(metrics::DROPPED).increment(1);
+        self.acknowledge().await;
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    fn memory_bytes(&self) -> usize {
+        match self {
+            Content::Batch(batch) => batch.memory_bytes(),
+            Content::Unreadable(reason) => reason.len(),
+        }
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// Waits for something to do, then takes all that is there, within the limits of a transaction.
+    /// `None` when nothing will come any more.
+    pub(crate) async fn take(&mut self) -> Option<Vec<Delivery>> {
+        let first = self.queue.recv().await?;
+        let mut bytes = first.content.memory_bytes();
+        let mut group = vec![first];
+        while group.len() < GROUP_BATCHES && bytes < GROUP_BYTES {
+            let Ok(next) = self.queue.try_recv() else { break };
+            bytes += next.content.memory_bytes();
+            group.push(next);
+        }
+        Some(group)
+    }
+}

@@ -1,0 +1,56 @@
+//! The cloud's side: takes batches of changes out of JetStream and applies them to shards.
+//!
+//! intake → chain → plan → apply → acknowledge. Deciding is pure ([`chain`], [`pass`], [`net`],
+//! [`plan`], [`literal`], [`route`], [`share`], [`rewind`], [`classify`], [`treatment`]); only loops
+//! await ([`intake`], [`lane_loop`], [`ownership`], [`heartbeat`]).
+//!
+//! **Rows and watermark commit in one transaction of the target; a message is acknowledged after that
+//! and never before; a batch is applied only where it chains to the watermark.** Whatever is lost,
+//! here or in NATS, is found by that rule and published again.
+
+pub mod apply;
+pub mod catalog;
+pub mod chain;
+pub mod classify;
+pub mod config;
+pub mod consumer;
+pub mod ddl;
+pub mod directory;
+pub mod error;
+mod hash;
+pub mod heartbeat;
+pub mod intake;
+mod job;
+pub mod lane;
+mod lane_loop;
+pub mod lease;
+pub mod literal;
+pub mod mapping;
+pub mod metrics;
+pub mod migrate;
+pub mod nats;
+pub mod net;
+pub mod operate;
+pub mod ownership;
+pub mod pass;
+pub mod plan;
+pub mod preflight;
+pub mod provision;
+mod render;
+mod report;
+pub mod rewind;
+pub mod route;
+pub mod scrape;
+pub mod script;
+pub mod session;
+pub mod shard;
+pub mod share;
+pub mod sql_error;
+pub mod target;
+pub mod treatment;
+pub mod watermark;
+pub mod worker;
+
+pub use config::{Config, Settings};
+pub use error::WorkerError;
+pub use worker::Worker;

@@ -1,0 +1,192 @@
+//! One value as SQL text. Pure; the session it is meant for has `NAMES binary`, time zone `+00:00`
+//! and no `NO_BACKSLASH_ESCAPES`.
+
+use tributary_wire::{Cell, ColumnKind, ColumnShape};
+
+/// How the target wants the bytes of a character value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// As they are: the target's column has the source's character set.
+    #[default]
+    AsIs,
+    /// Introduced as this character set, so that the server converts them, or, for JSON, takes them.
+    Introduced(String),
+}
+
+/// A cell does not hold what its column's kind says: another shape than the rows were written with,
+/// or a damaged batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: a {kind:?} cannot hold {found}")]
+pub struct LiteralError {
+    /// The column's name.
+    pub column: String,
+    /// What the column should hold.
+    pub kind: ColumnKind,
+    /// What the cell held.
+    pub found: String,
+}
+
+/// Appends the value of `cell`, whose bytes, where it has any, are `bytes`.
+///
+/// # Errors
+/// [`LiteralError`] when the cell is not of the column's kind.
+pub fn write(
+    out: &mut Vec<u8>,
+    column: &ColumnShape,
+    cell: Cell,
+    bytes: &[u8],
+    encoding: &Encoding,
+) -> Result<(), LiteralError> {
+    let refuse = || LiteralError {
+        column: column.name.clone(),
+        kind: column.kind,
+        found: match cell {
+            Cell::Bytes { len, .. } => format!("{len} bytes"),
+            other => format!("{other:?}"),
+        },
+    };
+    if cell == Cell::Null {
+        out.extend_from_slice(b"NULL");
+        return Ok(());
+    }
+    use ColumnKind::*;
+    match (column.kind, cell) {
+        (Integer | Bit | Year | Enum | Set, Cell::Int(value)) => text(out, value),
+        (Integer | Bit | Set, Cell::UInt(value)) => text(out, value),
+        // With an exponent it is a DOUBLE to the server; without one it would be a DECIMAL.
+        (Float, Cell::F32(value)) if value.is_finite() => text(out, format_args!("{:e}", f64::from(value))),
+        (Double, Cell::F64(value)) if value.is_finite() => text(out, format_args!("{value:e}")),
+        (Decimal, Cell::Bytes { .. }) if is_decimal(bytes) => out.extend_from_slice(bytes),
+        (Date, Cell::Int(value)) => date(out, value).ok_or_else(refuse)?,
+        (Time, Cell::Int(value)) => time(out, value, column.scale),
+        (DateTime, Cell::Int(value)) => datetime(out, value, column.scale).ok_or_else(refuse)?,
+        (Timestamp, Cell::Int(value)) => timestamp(out, value, column.scale).ok_or_else(refuse)?,
+        (Text | Binary | Json | Geometry | Vector, Cell::Bytes { .. }) => {
+            if let Encoding::Introduced(charset) = encoding {
+                out.push(b'_');
+                out.extend_from_slice(charset.as_bytes());
+            }
+            quoted(out, bytes);
+        }
+        _ => return Err(refuse()),
+    }
+    Ok(())
+}
+
+/// Appends `bytes` as a quoted string that means exactly these bytes to a session with `NAMES binary`.
+pub fn quoted(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len() + 2);
+    out.push(b'\'');
+    for &byte in bytes {
+        let escape = match byte {
+            0 => b'0',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            0x1a => b'Z',
+            b'\\' | b'\'' | b'"' => byte,
+            _ => {
+                out.push(byte);
+                continue;
+            }
+        };
+        out.extend_from_slice(&[b'\\', escape]);
+    }
+    out.push(b'\'');
+}
+
+/// Digits, at most one point, an optional sign: nothing that could end the literal.
+fn is_decimal(bytes: &[u8]) -> bool {
+    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let points = digits.iter().filter(|byte| **byte == b'.').count();
+    points <= 1
+        && digits.len() > points
+        && digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+}
+
+/// `year << 9 | month << 5 | day`.
+fn date(out: &mut Vec<u8>, packed: i64) -> Option<()> {
+    let packed = u32::try_from(packed).ok()?;
+    let (year, month, day) = (packed >> 9, (packed >> 5) & 15, packed & 31);
+    (year <= 9999).then(|| text(out, format_args!("'{year:04}-{month:02}-{day:02}'")))
+}
+
+/// Signed microseconds, up to 838 hours and more.
+fn time(out: &mut Vec<u8>, value_us: i64, scale: u16) {
+    let us = value_us.unsigned_abs();
+    let (seconds, fraction) = (us / 1_000_000, us % 1_000_000);
+    let sign = if value_us < 0 { "-" } else { "" };
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    text(out, format_args!("'{sign}{hours:02}:{minutes:02}:{:02}", seconds % 60));
+    fraction_of_second(out, fraction, scale);
+    out.push(b'\'');
+}
+
+/// MySQL's own packing: see [`ColumnKind::DateTime`].
+fn datetime(out: &mut Vec<u8>, packed: i64, scale: u16) -> Option<()> {
+    let packed = u64::try_from(packed).ok()?;
+    let (whole, fraction) = (packed >> 24, packed & 0xff_ffff);
+    let (ymd, hms) = (whole >> 17, whole & 0x1_ffff);
+    let (months, day) = (ymd >> 5, ymd & 31);
+    let (year, month) = (months / 13, months % 13);
+    if year > 9999 || fraction > 999_999 {
+        return None;
+    }
+    text(out, format_args!("'{year:04}-{month:02}-{day:02} "));
+    text(out, format_args!("{:02}:{:02}:{:02}", hms >> 12, (hms >> 6) & 63, hms & 63));
+    fraction_of_second(out, fraction, scale);
+    out.push(b'\'');
+    Some(())
+}
+
+/// Microseconds since 1970 in UTC; 0 is the zero timestamp.
+fn timestamp(out: &mut Vec<u8>, value_us: i64, scale: u16) -> Option<()> {
+    if value_us == 0 {
+        out.extend_from_slice(b"'0000-00-00 00:00:00");
+    } else {
+        let us = u64::try_from(value_us).ok()?;
+        let (seconds, fraction) = (us / 1_000_000, us % 1_000_000);
+        let (year, month, day) = civil(seconds / 86_400);
+        if year > 9999 {
+            return None;
+        }
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        text(out, format_args!("'{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"));
+        fraction_of_second(out, fraction, scale);
+    }
+    out.push(b'\'');
+    Some(())
+}
+
+/// The Gregorian date of a day since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date
+/// algorithms", `civil_from_days`).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
+    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+/// `.123` for 123 ms at scale 3; nothing at scale 0. Finer digits than the column has must not be
+/// written, or the server would round them up.
+fn fraction_of_second(out: &mut Vec<u8>, fraction_us: u64, scale: u16) {
+    let scale = u32::from(scale.min(6));
+    if scale > 0 {
+        let digits = fraction_us / 10u64.pow(6 - scale);
+        text(out, format_args!(".{digits:0width$}", width = scale as usize));
+    }
+}
+
+fn text(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+    use std::io::Write;
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+#[cfg(test)]
+#[path = "literal_tests.rs"]
+mod tests;

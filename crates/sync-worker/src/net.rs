@@ -1,0 +1,197 @@
+//! The net effect of many changes to the rows of one table.
+
+use std::collections::HashMap;
+use tributary_wire::{Batch, Cell, Op, Run, TableBlock, TableShape};
+
+/// A row of a decoded batch, by where it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct RowRef<'a> {
+    /// The batch, which holds the bytes.
+    pub batch: &'a Batch,
+    /// The table's block in it.
+    pub block: &'a TableBlock,
+    /// Index of the row.
+    pub row: usize,
+}
+
+/// The values that identify a row.
+#[derive(Debug, Clone, Copy)]
+pub enum Key<'a> {
+    /// An identity that went over the wire.
+    Identity(RowRef<'a>),
+    /// The key columns of a row image.
+    Image(RowRef<'a>),
+}
+
+/// What is left to be done for one key of a table with a primary key.
+#[derive(Debug, Clone, Copy)]
+pub enum Net<'a> {
+    /// The row is to look like this image.
+    Upsert(RowRef<'a>),
+    /// The row is to go.
+    Delete(Key<'a>),
+}
+
+/// One change of a table without a key, which has to be made as it stands.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// A new row.
+    Insert(RowRef<'a>),
+    /// One row that equals the identity becomes the image.
+    Update(RowRef<'a>, RowRef<'a>),
+    /// One row that equals the identity goes.
+    Delete(RowRef<'a>),
+}
+
+/// All that a group of batches does to one table of one device.
+#[derive(Debug)]
+pub struct TableWork<'a> {
+    /// The table as it was when the rows were written.
+    pub shape: &'a TableShape,
+    /// Columns of the key, as indexes into the shape's columns; all of them without a key.
+    pub identity: &'a [u16],
+    /// What is to be done.
+    pub changes: Changes<'a>,
+    /// Row changes that went in.
+    pub rows: u64,
+}
+
+/// See [`TableWork::changes`].
+#[derive(Debug)]
+pub enum Changes<'a> {
+    /// With a primary key: one net effect per key, in the order in which keys were first touched.
+    Keyed(Fold<'a>),
+    /// Without one: every change, in order.
+    Keyless(Vec<Change<'a>>),
+}
+
+/// Net effects by key.
+#[derive(Debug, Default)]
+pub struct Fold<'a> {
+    index: HashMap<Vec<u8>, usize>,
+    effects: Vec<Net<'a>>,
+}
+
+// === impl RowRef ===
+
+impl<'a> RowRef<'a> {
+    /// The cell of a row image.
+    pub fn image(&self, column: usize) -> Option<Cell> {
+        self.block.images.get(column)?.get(self.row).copied()
+    }
+
+    /// The cell of an identity, by its place in the identity.
+    pub fn identity(&self, index: usize) -> Option<Cell> {
+        self.block.identities.get(index)?.get(self.row).copied()
+    }
+
+    /// The bytes of a cell of this row.
+    pub fn bytes(&self, cell: Cell) -> &'a [u8] {
+        self.batch.bytes(cell)
+    }
+}
+
+// === impl Key ===
+
+impl<'a> Key<'a> {
+    /// The key's value in its `index`-th column, which is column `column` of the table.
+    pub fn cell(&self, index: usize, column: u16) -> Option<Cell> {
+        match self {
+            Key::Identity(row) => row.identity(index),
+            Key::Image(row) => row.image(usize::from(column)),
+        }
+    }
+
+    /// The bytes of one of its cells.
+    pub fn bytes(&self, cell: Cell) -> &'a [u8] {
+        match self {
+            Key::Identity(row) | Key::Image(row) => row.bytes(cell),
+        }
+    }
+
+    /// An encoding that two keys share only when their values are the same, byte for byte.
+    fn encode(&self, identity: &[u16]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(identity.len() * 9);
+        for (index, &column) in identity.iter().enumerate() {
+            match self.cell(index, column) {
+                None | Some(Cell::Null) => out.push(0),
+                Some(Cell::Int(value)) => tagged(&mut out, 1, &value.to_le_bytes()),
+                Some(Cell::UInt(value)) => tagged(&mut out, 2, &value.to_le_bytes()),
+                Some(Cell::F32(value)) => tagged(&mut out, 3, &value.to_bits().to_le_bytes()),
+                Some(Cell::F64(value)) => tagged(&mut out, 4, &value.to_bits().to_le_bytes()),
+                Some(cell @ Cell::Bytes { len, .. }) => {
+                    tagged(&mut out, 5, &len.to_le_bytes());
+                    out.extend_from_slice(self.bytes(cell));
+                }
+            }
+        }
+        out
+    }
+}
+
+fn tagged(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    out.push(tag);
+    out.extend_from_slice(bytes);
+}
+
+// === impl TableWork ===
+
+impl<'a> TableWork<'a> {
+    /// Nothing yet, for the table of `block`.
+    pub fn new(block: &'a TableBlock) -> Self {
+        let changes = if block.shape.has_key() {
+            Changes::Keyed(Fold::default())
+        } else {
+            Changes::Keyless(Vec::new())
+        };
+        Self { shape: &block.shape, identity: &block.identity, changes, rows: 0 }
+    }
+
+    /// Takes in a run of row changes of this table; other runs are not its own.
+    pub fn add(&mut self, batch: &'a Batch, block: &'a TableBlock, run: Run) {
+        let Run::Rows { op, image, identity, count, .. } = run else { return };
+        let row = |first: u32, i: u32| RowRef { batch, block, row: (first + i) as usize };
+        for i in 0..count {
+            match &mut self.changes {
+                Changes::Keyed(fold) => {
+                    fold.add(self.identity, op, row(image, i), row(identity, i));
+                }
+                Changes::Keyless(list) => list.push(match op {
+                    Op::Insert => Change::Insert(row(image, i)),
+                    Op::Update | Op::Rekey => Change::Update(row(identity, i), row(image, i)),
+                    Op::Delete => Change::Delete(row(identity, i)),
+                }),
+            }
+        }
+        self.rows += u64::from(count);
+    }
+}
+
+// === impl Fold ===
+
+impl<'a> Fold<'a> {
+    /// The net effects, in the order in which their keys were first touched.
+    pub fn effects(&self) -> &[Net<'a>] {
+        &self.effects
+    }
+
+    fn add(&mut self, identity: &[u16], op: Op, image: RowRef<'a>, old: RowRef<'a>) {
+        if op.has_identity() {
+            let key = Key::Identity(old);
+            self.set(key.encode(identity), Net::Delete(key));
+        }
+        if op.has_image() {
+            self.set(Key::Image(image).encode(identity), Net::Upsert(image));
+        }
+    }
+
+    fn set(&mut self, key: Vec<u8>, effect: Net<'a>) {
+        match self.index.get(&key) {
+            Some(&at) => self.effects[at] = effect,
+            None => {
+                self.index.insert(key, self.effects.len());
+                self.effects.push(effect);
+            }
+        }
+    }
+}

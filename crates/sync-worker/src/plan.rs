@@ -1,0 +1,222 @@
+//! From what happened to a table to the statements that make it happen at the target. Pure.
+
+use crate::literal::{Encoding, LiteralError};
+use crate::net::{Change, Changes, Key, Net, RowRef, TableWork};
+use crate::render::{Columns, Writer};
+use crate::script::{Expect, Script};
+use crate::target::{Charsets, TargetColumn, TargetTable};
+use tributary_wire::{Cell, ColumnKind, ColumnShape};
+
+/// Why the changes of a table cannot be written: the same changes fail the same way until someone
+/// mends the target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The target has no such table.
+    #[error("table {table} does not exist at the target")]
+    TableMissing {
+        /// `database.table`.
+        table: String,
+    },
+    /// The target's table lacks a column.
+    #[error("column {column} of table {table} does not exist at the target")]
+    ColumnMissing {
+        /// `database.table`.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// The primary keys differ.
+    #[error("table {table} has the primary key ({source_key}) at the device and ({target_key}) at the target")]
+    KeyDiffers {
+        /// `database.table`.
+        table: String,
+        /// The device's key columns.
+        source_key: String,
+        /// The target's key columns.
+        target_key: String,
+    },
+    /// A row is longer than the server takes.
+    #[error("a row of table {table} needs a statement of {bytes} bytes, the target takes {bytes_max}")]
+    RowTooLarge {
+        /// `database.table`.
+        table: String,
+        /// What the row needs.
+        bytes: usize,
+        /// What the server takes.
+        bytes_max: usize,
+    },
+    /// A value does not fit its column's kind.
+    #[error("table {table}: {source}")]
+    Value {
+        /// `database.table`.
+        table: String,
+        /// The value.
+        source: LiteralError,
+    },
+}
+
+// === impl PlanError ===
+
+impl PlanError {
+    /// What a person has to do before the device can go on.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::TableMissing { .. } => {
+                "create the table at the shard as the device has it, with the device's rows up to the watermark, or drop the device's databases and its watermark there, so that it begins anew; then release the device"
+            }
+            Self::ColumnMissing { .. } => {
+                "add the column at the shard as the device has it, then release the device"
+            }
+            Self::KeyDiffers { .. } => {
+                "give the table at the shard the device's primary key, then release the device"
+            }
+            Self::RowTooLarge { .. } => {
+                "raise max_allowed_packet at the shard above the device's largest row, then release the device"
+            }
+            Self::Value { .. } => {
+                "the batch contradicts itself: upgrade the device's publisher, then release the device"
+            }
+        }
+    }
+}
+
+/// What a plan has to know besides the changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Whose changes they are; see [`Script::add`].
+    pub owner: usize,
+    /// The table's database at the target.
+    pub database: &'a str,
+    /// The table at the target.
+    pub target: &'a TargetTable,
+    /// The target's character sets.
+    pub charsets: &'a Charsets,
+    /// How long a statement should be, in bytes.
+    pub statement_bytes: usize,
+    /// How long a statement may be, in bytes: the server's `max_allowed_packet`.
+    pub statement_bytes_max: usize,
+}
+
+/// Appends the statements for the changes of one table.
+///
+/// # Errors
+/// [`PlanError`]; the script then holds a part of them and must not be run.
+pub fn plan(work: &TableWork<'_>, context: Context<'_>, script: &mut Script) -> Result<(), PlanError> {
+    let columns = columns(work, &context)?;
+    let writer = Writer::new(work, context, &columns);
+    match &work.changes {
+        Changes::Keyed(fold) => keyed(fold.effects(), context.target, &writer, script),
+        Changes::Keyless(changes) => keyless(changes, &writer, script),
+    }
+}
+
+/// Matches the device's columns with the target's.
+fn columns(work: &TableWork<'_>, context: &Context<'_>) -> Result<Columns, PlanError> {
+    let table = || format!("{}.{}", context.database, work.shape.table);
+    if work.shape.has_key() {
+        let names = || work.identity.iter().map(|&i| work.shape.columns[usize::from(i)].name.as_str());
+        if !context.target.has_key(names()) {
+            return Err(PlanError::KeyDiffers {
+                table: table(),
+                source_key: names().collect::<Vec<_>>().join(", "),
+                target_key: context.target.primary_key.join(", "),
+            });
+        }
+    }
+    let mut columns = Columns { written: Vec::new(), encodings: Vec::new() };
+    for (index, column) in work.shape.columns.iter().enumerate() {
+        let target = context.target.column(&column.name).ok_or_else(|| {
+            PlanError::ColumnMissing { table: table(), column: column.name.clone() }
+        })?;
+        if !target.generated {
+            columns.written.push(index);
+        }
+        columns.encodings.push(encoding(column, target, context.charsets));
+    }
+    Ok(columns)
+}
+
+fn encoding(column: &ColumnShape, target: &TargetColumn, charsets: &Charsets) -> Encoding {
+    let utf8 = || Encoding::Introduced("utf8mb4".to_owned());
+    match (column.kind, &target.charset, charsets.charset(column.collation)) {
+        (ColumnKind::Json, _, _) => utf8(),
+        (ColumnKind::Text, _, _) if target.json => utf8(),
+        (ColumnKind::Text, Some(target), Some(source)) if target != source => {
+            Encoding::Introduced(source.to_owned())
+        }
+        _ => Encoding::AsIs,
+    }
+}
+
+/// Deletes go first, then what there is to be: a value that one row gave up and another took is free
+/// by then. With a second UNIQUE index `ON DUPLICATE KEY UPDATE` could hit another row than the key's,
+/// so there every touched key is deleted and the final images are inserted plainly.
+fn keyed(
+    effects: &[Net<'_>],
+    target: &TargetTable,
+    writer: &Writer<'_>,
+    script: &mut Script,
+) -> Result<(), PlanError> {
+    let replace = |row: &RowRef<'_>| target.unique_secondary || writer.error_values(row) > 0;
+    let gone = effects.iter().filter_map(|effect| match effect {
+        Net::Delete(key) => Some(*key),
+        Net::Upsert(row) => replace(row).then_some(Key::Image(*row)),
+    });
+    writer.delete_keys(gone, script)?;
+    let images = || effects.iter().filter_map(|effect| match effect {
+        Net::Upsert(row) => Some(*row),
+        Net::Delete(_) => None,
+    });
+    writer.upsert(images().filter(|row| !replace(row)), script)?;
+    insert(images().filter(|row| replace(row)), writer, script)
+}
+
+fn keyless(changes: &[Change<'_>], writer: &Writer<'_>, script: &mut Script) -> Result<(), PlanError> {
+    let mut rest = changes;
+    while let Some((first, tail)) = rest.split_first() {
+        let is_insert = |change: &&Change<'_>| matches!(change, Change::Insert(_));
+        let inserts = rest.iter().take_while(is_insert).count();
+        match first {
+            Change::Insert(_) => {
+                let rows = rest[..inserts].iter().filter_map(|change| match change {
+                    Change::Insert(row) => Some(*row),
+                    Change::Update(..) | Change::Delete(_) => None,
+                });
+                insert(rows, writer, script)?;
+                rest = &rest[inserts..];
+                continue;
+            }
+            Change::Update(old, new) => writer.update_one(old, new, script)?,
+            Change::Delete(old) => writer.delete_one(old, script)?,
+        }
+        rest = tail;
+    }
+    Ok(())
+}
+
+/// Plain inserts; rows that hold an ENUM's error value go alone, past the strict mode that refuses it.
+fn insert<'a>(
+    rows: impl Iterator<Item = RowRef<'a>> + Clone,
+    writer: &Writer<'_>,
+    script: &mut Script,
+) -> Result<(), PlanError> {
+    let is_strict = |row: &RowRef<'a>| writer.error_values(row) == 0;
+    writer.insert(rows.clone().filter(is_strict), Expect::Success, script)?;
+    for row in rows.filter(|row| !is_strict(row)) {
+        let expect = Expect::WarningsAtMost(writer.error_values(&row));
+        writer.leniently(script, |script| {
+            writer.insert(std::iter::once(row), expect, script)
+        })?;
+    }
+    Ok(())
+}
+
+/// True for the number 0 of an ENUM: the value '' that MySQL stores for what was no member, and that a
+/// strict session refuses to store again.
+pub(crate) fn is_error_value(kind: ColumnKind, cell: Option<Cell>) -> bool {
+    kind == ColumnKind::Enum && cell == Some(Cell::Int(0))
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

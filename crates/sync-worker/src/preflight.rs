@@ -1,0 +1,191 @@
+//! `check`: whether everything is as a worker needs it, one line each, with the fix.
+
+use crate::config::Settings;
+use crate::nats;
+use crate::provision;
+use crate::session::Session;
+use mysql_async::Row;
+
+/// The least that a row of a device may need.
+const PACKET_BYTES_MIN: usize = 64 << 20;
+/// What the worker's account must be allowed, everywhere (`*.*`).
+const PRIVILEGES: [&str; 11] = [
+    "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES",
+    "CREATE VIEW", "SHOW VIEW",
+];
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub subject: String,
+    /// What was found.
+    pub verdict: Verdict,
+}
+
+/// See [`Finding`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it has to be.
+    Good(String),
+    /// It will do, with this drawback.
+    Doubtful(String),
+    /// The worker does not work like this; with the fix.
+    Bad(String),
+}
+
+/// Looks at NATS and at every shard.
+pub async fn check(settings: &Settings) -> Vec<Finding> {
+    let mut findings = vec![of_nats(settings).await];
+    for shard in &settings.shards {
+        let subject = format!("shard {}", shard.name);
+        match Session::connect(&shard.opts).await {
+            Ok(mut session) => {
+                of_shard(&subject, &mut session, &mut findings).await;
+                session.close().await;
+            }
+            Err(error) => findings.push(Finding {
+                subject,
+                verdict: Verdict::Bad(format!(
+                    "{error}; start the server, or correct host, port, user and password"
+                )),
+            }),
+        }
+    }
+    findings
+}
+
+/// True when nothing is bad.
+pub fn is_good(findings: &[Finding]) -> bool {
+    !findings.iter().any(|finding| matches!(finding.verdict, Verdict::Bad(_)))
+}
+
+async fn of_nats(settings: &Settings) -> Finding {
+    let subject = "nats".to_owned();
+    let client = match nats::connect(&settings.nats, &settings.worker_id).await {
+        Ok(client) => client,
+        Err(error) => return Finding { subject, verdict: Verdict::Bad(error.to_string()) },
+    };
+    let context = async_nats::jetstream::new(client.clone());
+    let version = client.server_info().version;
+    let verdict = match context.get_stream(provision::STREAM).await {
+        Ok(_) => match provision::reconcile(&context, &settings.stream, settings.lease_ttl).await {
+            Ok(_) => Verdict::Good(format!("nats-server {version}, stream and buckets are there")),
+            Err(error) => Verdict::Bad(error.to_string()),
+        },
+        Err(error) if provision::is_missing(&error) => {
+            Verdict::Good(format!("nats-server {version}; the stream will be created"))
+        }
+        Err(error) => Verdict::Bad(format!("JetStream does not answer: {error}")),
+    };
+    Finding { subject, verdict }
+}
+
+async fn of_shard(subject: &str, session: &mut Session, findings: &mut Vec<Finding>) {
+    let server = session.server().clone();
+    let mut add = |what: &str, verdict| {
+        findings.push(Finding { subject: format!("{subject}, {what}"), verdict });
+    };
+    add("version", version(&server.version, server.mariadb));
+    add("max_allowed_packet", packet(server.max_allowed_packet));
+    add("privileges", privileges(session).await);
+    add("lower_case_table_names", names(session).await);
+    add("time zone", time_zone(session).await);
+}
+
+fn version(version: &str, mariadb: bool) -> Verdict {
+    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let (name, oldest) = if mariadb { ("MariaDB", (10, 5)) } else { ("MySQL", (8, 0)) };
+    if found >= oldest {
+        Verdict::Good(format!("{name} {version}"))
+    } else {
+        let (major, minor) = oldest;
+        Verdict::Bad(format!("{name} {version} is older than {major}.{minor}: upgrade it"))
+    }
+}
+
+fn packet(bytes: usize) -> Verdict {
+    if bytes >= PACKET_BYTES_MIN {
+        Verdict::Good(format!("{bytes}"))
+    } else {
+        Verdict::Doubtful(format!(
+            "{bytes}: a device with a larger row would be parked; SET GLOBAL max_allowed_packet={PACKET_BYTES_MIN}, and in my.cnf"
+        ))
+    }
+}
+
+async fn privileges(session: &mut Session) -> Verdict {
+    let grants: Vec<Row> = match session.rows("read the grants", "SHOW GRANTS").await {
+        Ok(grants) => grants,
+        Err(error) => return Verdict::Bad(error.to_string()),
+    };
+    let text = |mut row: Row| {
+        let bytes = row.take_opt::<Vec<u8>, _>(0).and_then(Result::ok).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).to_uppercase()
+    };
+    let granted: Vec<String> =
+        grants.into_iter().map(text).filter(|grant| grant.contains(" ON *.* TO ")).collect();
+    let has = |wanted: &str| {
+        granted.iter().any(|grant| {
+            let list = grant.trim_start_matches("GRANT ").split(" ON ").next().unwrap_or_default();
+            list.split(", ").any(|one| one == wanted || one.starts_with("ALL PRIVILEGES"))
+        })
+    };
+    let missing: Vec<&str> = PRIVILEGES.into_iter().filter(|wanted| !has(wanted)).collect();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        return Verdict::Bad(format!("missing: GRANT {missing} ON *.* TO the worker's account"));
+    }
+    if has("PROCESS") {
+        Verdict::Good("all that is needed".to_owned())
+    } else {
+        Verdict::Doubtful(
+            "without PROCESS a RENAME that swaps two equal tables may be run twice after a crash: GRANT PROCESS ON *.* TO the worker's account".to_owned(),
+        )
+    }
+}
+
+async fn names(session: &mut Session) -> Verdict {
+    match variable(session, "lower_case_table_names").await {
+        Ok(0) => Verdict::Good("0: names keep their case".to_owned()),
+        Ok(other) => Verdict::Bad(format!(
+            "{other}: names of devices and tables that differ in case only would meet; initialise the server with lower_case_table_names=0"
+        )),
+        Err(reason) => Verdict::Bad(reason),
+    }
+}
+
+/// The worker writes in UTC whatever the server's zone is; a session can only say so when it may.
+async fn time_zone(session: &mut Session) -> Verdict {
+    let sql = "SELECT CAST(@@session.time_zone AS CHAR)";
+    let zone: Result<Vec<Vec<u8>>, _> = session.rows("read the time zone", sql).await;
+    match zone.map(|rows| rows.into_iter().next().unwrap_or_default()) {
+        Ok(zone) if zone == b"+00:00" => Verdict::Good("sessions are in UTC".to_owned()),
+        Ok(zone) => Verdict::Bad(format!(
+            "sessions are in {}, although UTC was set: something in between rewrites SET statements (a proxy?); connect to the server itself",
+            String::from_utf8_lossy(&zone)
+        )),
+        Err(error) => Verdict::Bad(error.to_string()),
+    }
+}
+
+async fn variable(session: &mut Session, name: &str) -> Result<u64, String> {
+    let rows: Result<Vec<u64>, _> =
+        session.rows("read a variable", &format!("SELECT @@global.{name}")).await;
+    let rows = rows.map_err(|error| error.to_string())?;
+    rows.first().copied().ok_or_else(|| format!("{name} has no value"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_with_the_oldest_that_will_do() {
+        assert!(matches!(version("9.7.0", false), Verdict::Good(_)));
+        assert!(matches!(version("5.7.44", false), Verdict::Bad(_)));
+        assert!(matches!(version("10.11.6-MariaDB-0+deb12u1", true), Verdict::Good(_)));
+        assert!(matches!(version("10.3.39-MariaDB", true), Verdict::Bad(_)));
+    }
+}

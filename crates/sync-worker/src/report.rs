@@ -1,0 +1,77 @@
+//! What a lane tells of its work: to the directory, to the metrics, to the log.
+
+use crate::apply::Outcome;
+use crate::classify::Class;
+use crate::directory::Directory;
+use crate::metrics;
+use ::metrics::{counter, histogram};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tributary_wire::DeviceId;
+
+/// A transaction of a lane was committed.
+pub(crate) fn group(shard: &str, lane: usize, devices: usize, took: Duration) {
+    histogram!(metrics::COMMIT_SECONDS, "shard" => shard.to_owned()).record(took.as_secs_f64());
+    tracing::debug!(shard, lane, devices, took_us = took.as_micros(), "committed");
+}
+
+/// What it did for one device.
+pub(crate) fn outcome(
+    directory: &Directory,
+    shard: usize,
+    device: &DeviceId,
+    outcome: &Outcome<'_>,
+) {
+    if outcome.lost {
+        tracing::warn!(%device, "the device's watermark is no longer at its shard; it is looked for again");
+        directory.forget(device);
+        return;
+    }
+    let tally = outcome.pass.tally;
+    counter!(metrics::ROWS_APPLIED).increment(tally.rows);
+    counter!(metrics::BATCHES_APPLIED).increment(tally.applied);
+    counter!(metrics::DUPLICATES).increment(tally.duplicates);
+    counter!(metrics::DROPPED).increment(tally.dropped);
+    if tally.rows > 0 {
+        counter!(metrics::DEVICE_ROWS_APPLIED, "device" => device.to_string()).increment(tally.rows);
+    }
+    let newly_parked = outcome.pass.watermark.as_ref().and_then(|row| row.parked.as_ref());
+    if let Some(parked) = newly_parked {
+        tracing::error!(%device, reason = parked.reason, remedy = parked.remedy, "the device is parked");
+    }
+    let now_us = now_us();
+    directory.update(device, |known| {
+        if known.gap.is_none() && outcome.pass.gap.is_some() {
+            counter!(metrics::GAPS).increment(1);
+            let at = outcome.watermark.as_ref().map(|row| row.position);
+            tracing::info!(%device, watermark = ?at, "a batch does not chain to the watermark; a replay is asked for with the next heartbeat");
+        }
+        if tally.applied > 0 {
+            known.gap = None;
+        }
+        known.gap = outcome.pass.gap.or(known.gap);
+        if let Some(row) = &outcome.watermark {
+            known.shard = Some((shard, true));
+            if tally.applied > 0 && row.commit_time_us > 0 {
+                known.lag_us = now_us.saturating_sub(row.commit_time_us.unsigned_abs());
+            }
+            known.watermark = Some(row.clone());
+        }
+    });
+}
+
+/// The name of a class, for a label.
+pub(crate) fn class(class: Class) -> &'static str {
+    match class {
+        Class::Conflict => "conflict",
+        Class::Reconnect => "reconnect",
+        Class::Unavailable => "unavailable",
+        Class::Data => "data",
+        Class::Halt => "halt",
+    }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,96 @@
+//! Gauges that are worked out when someone asks for them.
+
+use crate::directory::{Directory, Knowledge};
+use crate::intake::Lanes;
+use crate::lane::Health;
+use crate::metrics;
+use crate::report::now_us;
+use ::metrics::gauge;
+use std::sync::Arc;
+use tributary_runtime::Readiness;
+use tributary_wire::{DeviceId, Position};
+
+/// Sets every gauge of devices, lanes and shards.
+#[derive(Debug, Clone)]
+pub struct Scrape {
+    directory: Arc<Directory>,
+    lanes: Lanes,
+    readiness: Readiness,
+}
+
+// === impl Scrape ===
+
+impl Scrape {
+    /// Looks at these.
+    pub(crate) fn new(directory: Arc<Directory>, lanes: Lanes, readiness: Readiness) -> Self {
+        Self { directory, lanes, readiness }
+    }
+
+    /// Sets the gauges.
+    pub fn set(&self) {
+        self.shards();
+        let mut parked = 0u32;
+        let now = now_us();
+        self.directory.for_each(|device, known| {
+            parked += u32::from(is_parked(known));
+            self.device(device, known, now);
+        });
+        gauge!(metrics::PARKED_DEVICES).set(parked);
+    }
+
+    fn shards(&self) {
+        for (shard, lanes) in self.directory.shards.iter().zip(self.lanes.iter()) {
+            let up = lanes.iter().all(|lane| lane.health() == Health::Up);
+            let name = shard.name().to_owned();
+            gauge!(metrics::SHARD_UP, "shard" => name.clone()).set(u8::from(up));
+            let state = if up { Ok(()) } else { Err("its lanes cannot write to it".to_owned()) };
+            self.readiness.set_ready(format!("shard {name}"), state);
+            for (number, lane) in lanes.iter().enumerate() {
+                let labels = [("shard", name.clone()), ("lane", number.to_string())];
+                #[expect(clippy::cast_precision_loss, reason = "a queue has hundreds at most")]
+                gauge!(metrics::LANE_QUEUE, &labels).set(lane.waiting() as f64);
+            }
+        }
+    }
+
+    fn device(&self, device: &DeviceId, known: &Knowledge, now_us: u64) {
+        let id = || device.to_string();
+        gauge!(metrics::DEVICE_PARKED, "device" => id()).set(u8::from(is_parked(known)));
+        if let Some((shard, _)) = known.shard {
+            let shard = self.directory.shards[shard].name().to_owned();
+            gauge!(metrics::DEVICE_INFO, "device" => id(), "shard" => shard).set(1);
+        }
+        if let Some(row) = &known.watermark {
+            position(metrics::DEVICE_APPLIED_FILE, metrics::DEVICE_APPLIED_OFFSET, device, row.position);
+            gauge!(metrics::DEVICE_LAG_SECONDS, "device" => id()).set(lag_seconds(known, now_us));
+        }
+        if let Some(published) = known.published {
+            let (file, offset) = (metrics::DEVICE_PUBLISHED_FILE, metrics::DEVICE_PUBLISHED_OFFSET);
+            position(file, offset, device, published);
+        }
+    }
+}
+
+fn is_parked(known: &Knowledge) -> bool {
+    known.watermark.as_ref().is_some_and(|row| row.parked.is_some())
+}
+
+/// The lag that was last measured; and while more is published than applied, at least the age of what
+/// was applied last.
+fn lag_seconds(known: &Knowledge, now_us: u64) -> f64 {
+    let row = known.watermark.as_ref();
+    let behind = row.is_some_and(|row| known.published.is_some_and(|p| p > row.position));
+    let age_us = match row {
+        Some(row) if behind && row.commit_time_us > 0 => {
+            now_us.saturating_sub(row.commit_time_us.unsigned_abs())
+        }
+        _ => 0,
+    };
+    std::time::Duration::from_micros(known.lag_us.max(age_us)).as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a double; binlog files are far shorter than 2^53 bytes")]
+fn position(file: &'static str, offset: &'static str, device: &DeviceId, at: Position) {
+    gauge!(file, "device" => device.to_string()).set(at.file);
+    gauge!(offset, "device" => device.to_string()).set(at.offset as f64);
+}

@@ -1,0 +1,232 @@
+//! One connection to a shard, set up so that it stores exactly what the source held.
+
+use crate::script::{Expect, Packet, Script};
+use crate::sql_error::SqlError;
+use crate::target::Charsets;
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, Opts, Row};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Takes whatever a source may hold (zero and invalid dates, 0 in AUTO_INCREMENT columns) and refuses
+/// to bend anything.
+pub const SQL_MODE: &str =
+    "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
+/// The same, with warnings instead of refusals: for an ENUM's error value, which nothing else takes.
+pub const SQL_MODE_LENIENT: &str =
+    "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
+
+const CONNECT: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(60);
+/// Packets of several statements are not made longer than this, whatever the server takes.
+const PACKET_BYTES: usize = 4 << 20;
+/// What a packet holds besides the statement.
+const PACKET_OVERHEAD_BYTES: usize = 1024;
+
+/// What a session has learnt of its server.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// It is MariaDB.
+    pub mariadb: bool,
+    /// As `SELECT VERSION()` says.
+    pub version: String,
+    /// The longest statement it takes, in bytes.
+    pub max_allowed_packet: usize,
+    /// The `sql_mode`s it knows; see [`crate::statement`].
+    pub charsets: Arc<Charsets>,
+}
+
+/// A connection to a shard.
+#[derive(Debug)]
+pub struct Session {
+    conn: Conn,
+    server: Server,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Connects, sets the session up and learns what the server is.
+    ///
+    /// # Errors
+    /// [`SqlError`]: unreachable, refused, or no answer in 10 s.
+    pub async fn connect(opts: &Opts) -> Result<Self, SqlError> {
+        const OPERATION: &str = "connect";
+        let conn = timeout(CONNECT, Conn::new(opts.clone())).await;
+        let conn = conn
+            .map_err(|_| SqlError::Timeout { operation: OPERATION, after: CONNECT })?
+            .map_err(|error| SqlError::new(OPERATION, error))?;
+        let server = Server {
+            mariadb: false,
+            version: String::new(),
+            max_allowed_packet: 1 << 20,
+            charsets: Arc::default(),
+        };
+        let mut session = Self { conn, server };
+        session.reset().await?;
+        session.learn().await?;
+        Ok(session)
+    }
+
+    /// What is known of the server.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Brings every session variable back to what rows are written with; also ends a transaction.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub async fn reset(&mut self) -> Result<(), SqlError> {
+        // READ COMMITTED: a lock on a watermark that does not exist yet must not lock its neighbours.
+        self.run(
+            "set up the session",
+            format!(
+                "ROLLBACK; SET NAMES binary; \
+                 SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00', foreign_key_checks=0, \
+                 unique_checks=1, innodb_lock_wait_timeout=5, lock_wait_timeout=60, autocommit=1; \
+                 SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+            )
+            .as_bytes(),
+        )
+        .await
+    }
+
+    /// Runs statements that return no rows.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub async fn run(&mut self, operation: &'static str, sql: &[u8]) -> Result<(), SqlError> {
+        self.run_within(operation, sql, ANSWER).await
+    }
+
+    /// Runs statements that return no rows and may take long.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub async fn run_within(
+        &mut self,
+        operation: &'static str,
+        sql: &[u8],
+        limit: Duration,
+    ) -> Result<(), SqlError> {
+        let result = timeout(limit, self.conn.query_drop(sql)).await;
+        result
+            .map_err(|_| SqlError::Timeout { operation, after: limit })?
+            .map_err(|error| SqlError::new(operation, error))
+    }
+
+    /// Runs one statement and returns its rows.
+    ///
+    /// # Errors
+    /// [`SqlError`]; a row that is not a `T` counts as a lost connection, because it is not an answer
+    /// to what was asked.
+    pub async fn rows<T>(&mut self, operation: &'static str, sql: &str) -> Result<Vec<T>, SqlError>
+    where
+        T: FromRow + Send + 'static,
+    {
+        let rows: Vec<Row> = timeout(ANSWER, self.conn.query(sql.as_bytes()))
+            .await
+            .map_err(|_| SqlError::Timeout { operation, after: ANSWER })?
+            .map_err(|error| SqlError::new(operation, error))?;
+        let rows = rows.into_iter().map(T::from_row_opt).collect::<Result<_, _>>();
+        rows.map_err(|_| SqlError::unreadable(operation))
+    }
+
+    /// Runs a script, and checks that each statement did what it had to.
+    ///
+    /// # Errors
+    /// [`SqlError`] with the statement that failed; those before it have run.
+    pub async fn run_script(&mut self, script: &Script) -> Result<(), SqlError> {
+        const OPERATION: &str = "write rows";
+        let bytes_max = self.statement_bytes_max().min(PACKET_BYTES);
+        for packet in script.packets(bytes_max) {
+            let first = packet.statements.start;
+            let mut done = 0;
+            let outcome =
+                timeout(ANSWER, run_packet(&mut self.conn, script, &packet, &mut done)).await;
+            match outcome {
+                Err(_) => return Err(SqlError::Timeout { operation: OPERATION, after: ANSWER }),
+                Ok(Err(Fault::Driver(error))) => {
+                    return Err(SqlError::new(OPERATION, error).at(first + done));
+                }
+                Ok(Err(Fault::Expectation(fault))) => {
+                    return Err(SqlError::Unexpected { fault, statement: first + done });
+                }
+                Ok(Ok(())) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The longest statement that the server takes, in bytes.
+    pub fn statement_bytes_max(&self) -> usize {
+        self.server.max_allowed_packet.saturating_sub(PACKET_OVERHEAD_BYTES)
+    }
+
+    /// Says goodbye; errors do not matter any more.
+    pub async fn close(self) {
+        let _ = timeout(Duration::from_secs(1), self.conn.disconnect()).await;
+    }
+
+    async fn learn(&mut self) -> Result<(), SqlError> {
+        const OPERATION: &str = "read the server's variables";
+        let sql = "SELECT CAST(VERSION() AS CHAR), @@global.max_allowed_packet";
+        let facts: Vec<(Vec<u8>, usize)> = self.rows(OPERATION, sql).await?;
+        let (version, packet) = facts.into_iter().next().ok_or(SqlError::unreadable(OPERATION))?;
+        let sql = "SELECT id, collation_name, character_set_name \
+                   FROM information_schema.collations WHERE id IS NOT NULL";
+        let rows: Vec<(u16, Vec<u8>, Vec<u8>)> = self.rows("read the collations", sql).await?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let rows = rows.into_iter().map(|(id, collation, set)| (id, text(collation), text(set)));
+        let version = text(version);
+        self.server = Server {
+            mariadb: version.to_lowercase().contains("mariadb"),
+            version,
+            max_allowed_packet: packet,
+            charsets: Arc::new(Charsets::new(rows)),
+        };
+        Ok(())
+    }
+}
+
+enum Fault {
+    Driver(mysql_async::Error),
+    Expectation(String),
+}
+
+/// Sends a packet and reads one answer per statement. `done` counts the statements that succeeded.
+async fn run_packet(
+    conn: &mut Conn,
+    script: &Script,
+    packet: &Packet<'_>,
+    done: &mut usize,
+) -> Result<(), Fault> {
+    let mut answers = conn.query_iter(packet.sql).await.map_err(Fault::Driver)?;
+    let mut fault = None;
+    for index in packet.statements.clone() {
+        let (affected, warnings) = (answers.affected_rows(), answers.warnings());
+        fault = fault.or_else(|| disappointment(script.expect(index), affected, warnings));
+        if fault.is_none() {
+            *done += 1;
+        }
+        if index + 1 < packet.statements.end {
+            answers.collect::<Row>().await.map_err(Fault::Driver)?;
+        }
+    }
+    answers.drop_result().await.map_err(Fault::Driver)?;
+    fault.map_or(Ok(()), |fault| Err(Fault::Expectation(fault)))
+}
+
+fn disappointment(expect: Expect, affected: u64, warnings: u16) -> Option<String> {
+    match expect {
+        Expect::OneRow if affected != 1 => Some(format!(
+            "a change of a table without a primary key found {affected} rows that equal the old row, not 1"
+        )),
+        Expect::WarningsAtMost(limit) if warnings > limit => Some(format!(
+            "a row with {limit} empty ENUM values was stored with {warnings} warnings"
+        )),
+        Expect::Success | Expect::OneRow | Expect::WarningsAtMost(_) => None,
+    }
+}

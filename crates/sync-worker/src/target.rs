@@ -1,0 +1,101 @@
+//! A table as the target has it: what has to be known before rows can be written to it.
+
+use std::collections::BTreeMap;
+
+/// A table of a shard.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetTable {
+    /// Its columns by their names in lower case: MySQL's column names ignore case.
+    pub columns: BTreeMap<String, TargetColumn>,
+    /// The primary key's columns in lower case, in any order.
+    pub primary_key: Vec<String>,
+    /// It has a UNIQUE index besides the primary key.
+    pub unique_secondary: bool,
+}
+
+/// A column of a shard's table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetColumn {
+    /// The server computes it: it must not be written.
+    pub generated: bool,
+    /// It is of the type JSON, which takes no string of unknown character set.
+    pub json: bool,
+    /// Its character set, for character columns.
+    pub charset: Option<String>,
+}
+
+/// The character sets of a server's collations, by the collation's id.
+#[derive(Debug, Clone, Default)]
+pub struct Charsets {
+    /// `(collation, character set)` by id.
+    collations: BTreeMap<u16, (String, String)>,
+}
+
+// === impl TargetTable ===
+
+impl TargetTable {
+    /// The column of this name, whatever its case.
+    pub fn column(&self, name: &str) -> Option<&TargetColumn> {
+        self.columns.get(&name.to_lowercase())
+    }
+
+    /// True when exactly these columns are the primary key.
+    pub fn has_key<'a>(&self, names: impl ExactSizeIterator<Item = &'a str>) -> bool {
+        names.len() == self.primary_key.len()
+            && names.map(str::to_lowercase).all(|name| self.primary_key.contains(&name))
+    }
+}
+
+// === impl Charsets ===
+
+impl Charsets {
+    /// From `(id, collation, character set)`, as `information_schema.collations` lists them.
+    pub fn new(rows: impl IntoIterator<Item = (u16, String, String)>) -> Self {
+        let entries = rows.into_iter().map(|(id, collation, charset)| (id, (collation, charset)));
+        Self { collations: entries.collect() }
+    }
+
+    /// The character set of a collation. Where this server does not know the collation, the id says
+    /// it all the same: MySQL and MariaDB number the ones they do not share in ranges of their own.
+    pub fn charset(&self, collation: u16) -> Option<&str> {
+        let known = self.collations.get(&collation).map(|(_, charset)| charset.as_str());
+        known.or(match collation {
+            255..=323 => Some("utf8mb4"),
+            2304..=2559 => Some("utf8mb4"),
+            _ => None,
+        })
+    }
+
+    /// The name of a collation that this server has.
+    pub fn collation(&self, id: u16) -> Option<&str> {
+        self.collations.get(&id).map(|(collation, _)| collation.as_str())
+    }
+
+    /// True when this server has a collation of this name.
+    pub fn has_collation(&self, name: &str) -> bool {
+        self.collations.values().any(|(collation, _)| collation == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collation_that_the_server_lacks_still_has_a_character_set() {
+        let charsets = Charsets::new([(45, "utf8mb4_general_ci".into(), "utf8mb4".into())]);
+        assert_eq!(charsets.charset(45), Some("utf8mb4"));
+        assert_eq!(charsets.charset(255), Some("utf8mb4"));
+        assert_eq!(charsets.charset(3), None);
+        assert_eq!(charsets.collation(255), None);
+    }
+
+    #[test]
+    fn a_key_is_the_same_in_any_order_and_any_case() {
+        let primary_key = vec!["id".to_owned(), "region".to_owned()];
+        let table = TargetTable { primary_key, ..TargetTable::default() };
+        assert!(table.has_key(["Region", "ID"].into_iter()));
+        assert!(!table.has_key(["id"].into_iter()));
+        assert!(!table.has_key(["id", "other"].into_iter()));
+    }
+}

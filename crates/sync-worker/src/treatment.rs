@@ -1,0 +1,179 @@
+//! What is to be done about a statement of a device's log. Pure.
+
+use crate::mapping;
+use crate::watermark::Parked;
+use tributary_schema::{
+    Ddl, DdlKind, SqlMode, Statement as Meaning, TransactionKind, Xa, classify,
+};
+use tributary_wire::{DeviceId, Statement};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub enum Treatment {
+    /// The watermark moves past it.
+    Nothing,
+    /// It is kept for a restore.
+    Keep,
+    /// It is run at the target, as a barrier for its device.
+    Apply(Ddl),
+    /// The device stops before it.
+    Park(Parked),
+}
+
+/// Decides by what the statement means; what is not understood stops the device.
+pub fn treatment(statement: &Statement, device: &DeviceId) -> Treatment {
+    let park = |reason: String, remedy: &str| {
+        Treatment::Park(Parked { reason, remedy: remedy.to_owned() })
+    };
+    if !is_readable(statement) {
+        return park(
+            format!("a statement with characters beyond ASCII in a character set that needs conversion (collation id {} of its client)", statement.charset_client),
+            "make the change at the shard by hand, and release the device with --skip-statement; let the device's clients use utf8mb4",
+        );
+    }
+    match classify(&statement.sql, SqlMode(statement.sql_mode)) {
+        Meaning::Ignored { .. } => Treatment::Nothing,
+        Meaning::Routine { .. } => Treatment::Keep,
+        Meaning::Ddl(ddl) => of_ddl(ddl, statement, device),
+        Meaning::Transaction(kind) if undoes(&kind) => park(
+            "the log takes back changes that are applied already (ROLLBACK or XA ROLLBACK as a statement)".to_owned(),
+            "the device's publisher must not publish changes before they are committed: upgrade it, then begin the device anew",
+        ),
+        Meaning::Transaction(_) => Treatment::Nothing,
+        Meaning::Dml { verb } => park(
+            format!("{verb} was logged as a statement, not as rows"),
+            "set binlog_format=ROW globally at the device and restart its sessions; then drop the device's databases and its watermark at the shard, so that it begins anew",
+        ),
+        Meaning::Unknown { text } => park(
+            format!("a statement is not understood: {text}"),
+            "run what it does to the device's tables at the shard by hand and release the device with --skip-statement, or upgrade the sync-worker and release it",
+        ),
+    }
+}
+
+/// False for text in which a byte below 0x80 may be half of a character (big5, sjis, gbk, cp932,
+/// gb18030): it could end a name where there is no end.
+fn is_readable(statement: &Statement) -> bool {
+    let divides = matches!(statement.charset_client, 1 | 84 | 13 | 88 | 28 | 87 | 95 | 96 | 248..=250);
+    !divides || statement.sql.is_ascii()
+}
+
+fn undoes(kind: &TransactionKind) -> bool {
+    match kind {
+        TransactionKind::Rollback | TransactionKind::RollbackTo { .. } => true,
+        TransactionKind::Xa { verb, .. } => matches!(verb, Xa::Rollback),
+        TransactionKind::Begin
+        | TransactionKind::Commit
+        | TransactionKind::Savepoint { .. }
+        | TransactionKind::Release { .. } => false,
+    }
+}
+
+fn of_ddl(ddl: Ddl, statement: &Statement, device: &DeviceId) -> Treatment {
+    let databases = databases(&ddl, &statement.database);
+    if !databases.is_empty() && databases.iter().all(|name| mapping::is_system(name)) {
+        return Treatment::Nothing;
+    }
+    match unsupported(&ddl, &databases, device) {
+        Some((reason, remedy)) => {
+            Treatment::Park(Parked { reason, remedy: remedy.to_owned() })
+        }
+        None => Treatment::Apply(ddl),
+    }
+}
+
+/// The databases, under their names at the device, that the statement changes something in.
+pub(crate) fn databases(ddl: &Ddl, default: &str) -> Vec<String> {
+    let of_tables = ddl.tables.iter().map(|t| t.database.as_deref().unwrap_or(default));
+    let named = ddl.databases.iter().map(String::as_str).chain(of_tables);
+    let mut databases: Vec<String> =
+        named.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if databases.is_empty() && !default.is_empty() {
+        databases.push(default.to_owned());
+    }
+    databases.sort();
+    databases.dedup();
+    databases
+}
+
+fn unsupported(
+    ddl: &Ddl,
+    databases: &[String],
+    device: &DeviceId,
+) -> Option<(String, &'static str)> {
+    const BY_HAND: &str = "make the change at the shard by hand, then release the device with --skip-statement";
+    if let Some(system) = databases.iter().find(|name| mapping::is_system(name)) {
+        return Some((format!("a statement changes {system} and another database at once"), BY_HAND));
+    }
+    if let Some(long) = databases.iter().find(|name| mapping::database(device, name).is_none()) {
+        return Some((
+            format!("database {long} has too long a name: with the device's id it passes 64 characters"),
+            "rename the database at the device, or give the device a shorter id",
+        ));
+    }
+    let fault = match ddl {
+        Ddl { kind: DdlKind::Sequence, .. } => "sequences (MariaDB) are not replicated",
+        Ddl { system_versioning: true, .. } => {
+            "the past rows of a system-versioned table are in no binlog"
+        }
+        Ddl { filled_by_select: true, .. } => {
+            "CREATE TABLE … SELECT was logged as a statement: its rows are in no binlog"
+        }
+        Ddl { numbers_rows: true, .. } => {
+            "an AUTO_INCREMENT column is added to a table with rows: the shard may number them in another order"
+        }
+        Ddl { contents_from_file: true, .. } => {
+            "DISCARD or IMPORT TABLESPACE: the rows come from a file and are in no binlog"
+        }
+        _ => return None,
+    };
+    Some((fault.to_owned(), BY_HAND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn treat(sql: &str) -> Treatment {
+        let statement = Statement {
+            database: "app".into(),
+            sql: sql.as_bytes().to_vec(),
+            sql_mode: 0,
+            charset_client: 45,
+            collation_connection: 45,
+            collation_server: 45,
+            collation_database: 45,
+            no_foreign_key_checks: false,
+        };
+        treatment(&statement, &"d1".parse().expect("valid"))
+    }
+
+    #[test]
+    fn ddl_is_applied_and_code_is_kept() {
+        assert!(matches!(treat("CREATE TABLE t (id INT PRIMARY KEY)"), Treatment::Apply(_)));
+        assert!(matches!(treat("DROP DATABASE app"), Treatment::Apply(_)));
+        let trigger = "CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1";
+        assert!(matches!(treat(trigger), Treatment::Keep));
+    }
+
+    #[test]
+    fn accounts_transactions_and_system_databases_are_passed() {
+        for sql in ["GRANT SELECT ON *.* TO x", "BEGIN", "ALTER TABLE mysql.user ENGINE=InnoDB"] {
+            assert!(matches!(treat(sql), Treatment::Nothing), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_would_lose_rows_or_is_not_understood_parks() {
+        for sql in [
+            "INSERT INTO t VALUES (1)",
+            "FROBNICATE TABLE t",
+            "CREATE SEQUENCE s",
+            "ALTER TABLE t ADD id INT AUTO_INCREMENT PRIMARY KEY",
+            "ALTER TABLE t IMPORT TABLESPACE",
+            "ROLLBACK",
+        ] {
+            assert!(matches!(treat(sql), Treatment::Park(_)), "{sql}");
+        }
+    }
+}
