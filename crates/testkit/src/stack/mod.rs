@@ -287,7 +287,7 @@ fn worker(
     let admin = Port::reserve()?;
     let mut text = format!(
         "[nats]\nurls = [\"{}\"]\nuser = \"{WORKER_USER}\"\npassword = \"{WORKER_PASSWORD}\"\n\
-         [worker]\nid = \"worker-{n}\"\nlease_ttl_s = {}\n[admin]\nlisten = \"{}\"\n",
+         [stream]\nmax_gib = 1\n[worker]\nid = \"worker-{n}\"\nlease_ttl_s = {}\n[admin]\nlisten = \"{}\"\n",
         nats.url(),
         options.lease_ttl_seconds,
         admin.address()

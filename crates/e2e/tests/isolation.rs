@@ -1,0 +1,116 @@
+//! One device's trouble is its own.
+
+use crate::lab::{DEADLINE, all_equal, options, progress, start, workloads};
+use anyhow::Result;
+use futures_util::StreamExt;
+use std::time::{Duration, Instant};
+use tributary_testkit::Flavour::MySql;
+
+#[tokio::test]
+async fn a_shard_that_is_down_does_not_hold_up_the_devices_of_another() -> Result<()> {
+    let mut stack = start(&options(&[MySql, MySql], &[MySql, MySql], 1)?).await?;
+    let mut running = workloads(&stack, 100);
+    progress(&running, 500).await?;
+    stack.shards[0].server.kill();
+    progress(&running, 500).await?;
+    // DEVICE_002 lives on the shard that is up: it is caught up while the other shard is down.
+    running.pop().expect("two").finish().await?;
+    let head = stack.devices[1].head().await?;
+    let mut on_shard = tributary_testkit::stack::connect(&stack.shards[1].server).await?;
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let sql = "SELECT file, `offset` FROM tributary.watermark WHERE device_id = 'DEVICE_002'";
+        let applied: Option<(u32, u64)> =
+            mysql_async::prelude::Queryable::query_first(&mut on_shard, sql).await?;
+        if applied.is_some_and(|applied| applied >= head) {
+            break;
+        }
+        anyhow::ensure!(
+            Instant::now() < until,
+            "DEVICE_002 waits for a shard that is not its own: {applied:?} of {head:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stack.shards[0].server.restart()?;
+    all_equal(&stack, running).await
+}
+
+#[tokio::test]
+async fn a_devices_credentials_can_do_nothing_to_another_device() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let stack = start(&options(&[MySql, MySql], &[MySql], 1)?).await?;
+    let (refusals, mut refused) = tokio::sync::mpsc::unbounded_channel();
+    let client = async_nats::ConnectOptions::new()
+        .user_and_password("DEVICE_001".into(), "DEVICE_001-password".into())
+        .custom_inbox_prefix("_INBOX_DEVICE_001")
+        .event_callback(move |event| {
+            let _ = refusals.send(event.to_string());
+            std::future::ready(())
+        })
+        .connect(stack.nats.url())
+        .await?;
+    for subject in [
+        "device.DEVICE_002.changes",
+        "device.DEVICE_002.heartbeat",
+        "$JS.API.STREAM.DELETE.CHANGES",
+    ] {
+        client.publish(subject, "x".into()).await?;
+        client.flush().await?;
+        refusal(&mut refused, subject).await?;
+    }
+    for subject in ["_INBOX_DEVICE_002.>", "device.*.changes", "changes.>", ">"] {
+        let mut stolen = client.subscribe(subject).await?;
+        client.flush().await?;
+        refusal(&mut refused, subject).await?;
+        assert!(tokio::time::timeout(Duration::from_millis(100), stolen.next()).await.is_err());
+    }
+    let running = workloads(&stack, 100);
+    progress(&running, 200).await?;
+    all_equal(&stack, running).await
+}
+
+async fn refusal(
+    events: &mut tokio::sync::mpsc::UnboundedReceiver<String>,
+    subject: &str,
+) -> Result<()> {
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await?;
+        let event = event.unwrap_or_default();
+        if event.to_lowercase().contains("permissions violation") && event.contains(subject) {
+            return Ok(());
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_publishers_of_one_device_do_not_corrupt_its_copy() -> Result<()> {
+    let stack = start(&options(&[MySql], &[MySql], 1)?).await?;
+    let original = &stack.devices[0].publisher;
+    // The same identity on the same log, with a state directory and a port of its own.
+    let text = std::fs::read_to_string(original.config())?;
+    let clone_directory = stack.directory().join("clone");
+    std::fs::create_dir(&clone_directory)?;
+    let text = text.replace(
+        &format!("dir = \"{}\"", stack.directory().display()),
+        &format!("dir = \"{}\"", clone_directory.display()),
+    );
+    let (before, _) = text.split_once("[admin]").expect("an admin section");
+    let config = clone_directory.join("clone.toml");
+    std::fs::write(
+        &config,
+        format!("{before}[admin]\nlisten = \"127.0.0.1:0\"\n")
+            .replace("[source]", "[source]\nserver_id = 4242"),
+    )?;
+    let mut clone = tributary_testkit::GuardedCommand::new(original.program())
+        .args(["--config".as_ref(), config.as_os_str()])
+        .log_to(clone_directory.join("clone.log"))
+        .spawn()?;
+    let running = workloads(&stack, 100);
+    progress(&running, 1500).await?;
+    assert!(
+        clone.ended().is_none(),
+        "the clone ended: {}",
+        std::fs::read_to_string(clone_directory.join("clone.log"))?
+    );
+    all_equal(&stack, running).await
+}

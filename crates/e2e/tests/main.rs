@@ -1,0 +1,6 @@
+//! End to end: what is committed on a device is committed on its shard, whatever dies on the way.
+
+mod copies;
+mod deaths;
+mod isolation;
+mod lab;
