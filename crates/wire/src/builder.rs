@@ -1,25 +1,14 @@
 //! Collects changes, column by column, until they are sealed into a message.
 
 use crate::batch::{Header, Op, Resume, Run, Statement, Transaction};
-use crate::cell::ColumnBuffer;
-use crate::{Position, TableShape, codec, frame};
+use crate::draft::{TableColumns, TableDraft};
+use crate::size::{self, RUN, Size, TRANSACTION};
+use crate::{Limits, Position, TableShape, encode, frame};
 use std::sync::Arc;
 
 /// A table of the batch under construction, as [`BatchBuilder::table`] hands it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableIndex(pub(crate) u32);
-
-/// Where the row decoder writes one row: the columns of one table.
-#[derive(Debug, Default)]
-pub struct TableColumns {
-    /// One buffer per column: new row images.
-    pub images: Vec<ColumnBuffer>,
-    /// One buffer per identity column: identities of rows that go. A deleted row's goes here.
-    pub identities: Vec<ColumnBuffer>,
-    /// One buffer per identity column: the identity of a changed row before the change. The builder
-    /// compares it with the new image and keeps it only when it differs.
-    pub before: Vec<ColumnBuffer>,
-}
 
 /// A sealed batch, ready to publish.
 #[derive(Debug, Clone)]
@@ -47,20 +36,15 @@ pub enum Pushed {
     TooLarge(usize),
 }
 
-#[derive(Debug)]
-pub(crate) struct TableDraft {
-    pub(crate) shape: Arc<TableShape>,
-    pub(crate) identity: Vec<u16>,
-    pub(crate) columns: TableColumns,
-    bytes: usize,
-}
-
 /// Builds one batch after another for one device; each begins where the last ended.
 #[derive(Debug)]
 pub struct BatchBuilder {
     header: Header,
+    /// What a batch takes that holds nothing.
+    envelope: Size,
+    /// What the batch takes: an upper bound.
+    size: Size,
     body_bytes_max: usize,
-    body_bytes: usize,
     transactions: Vec<Transaction>,
     open: bool,
     tables: Vec<TableDraft>,
@@ -68,11 +52,6 @@ pub struct BatchBuilder {
     rows: u64,
     undo: Vec<(usize, u32)>,
 }
-
-/// What the envelope, a transaction and a run may take, generously.
-const HEADER_BYTES: usize = 512;
-const TRANSACTION_BYTES: usize = 64;
-const RUN_BYTES: usize = 16;
 
 // === impl BatchBuilder ===
 
@@ -82,12 +61,14 @@ impl BatchBuilder {
     pub fn new(mut header: Header, prev: Position, message_bytes_max: usize) -> Self {
         header.prev = prev;
         header.end = prev;
-        // Incompressible data grows a little, so leave that room.
-        let overhead = frame::sealed_bytes_max(message_bytes_max).saturating_sub(message_bytes_max);
+        let body_bytes_max = frame::body_bytes_max(message_bytes_max);
+        let envelope = size::envelope(&header);
         Self {
             header,
-            body_bytes_max: message_bytes_max.saturating_sub(overhead),
-            body_bytes: HEADER_BYTES,
+            envelope,
+            size: envelope,
+            // A transaction may begin, and changes be skipped, without asking for room.
+            body_bytes_max: body_bytes_max.saturating_sub((TRANSACTION + RUN).bytes),
             transactions: Vec::new(),
             open: false,
             tables: Vec::new(),
@@ -104,12 +85,12 @@ impl BatchBuilder {
 
     /// True when it holds changes, and does not only move the position.
     pub fn has_changes(&self) -> bool {
-        !self.transactions.is_empty()
+        self.transactions.iter().any(|transaction| !transaction.runs.is_empty())
     }
 
     /// Size before compression so far, in bytes; an upper bound.
     pub fn body_bytes(&self) -> usize {
-        self.body_bytes
+        self.size.bytes
     }
 
     /// The position up to which changes have been taken.
@@ -121,16 +102,15 @@ impl BatchBuilder {
     pub fn begin(&mut self, start: Position, commit_time_us: i64) {
         self.transactions.push(Transaction { start, end: start, commit_time_us, runs: Vec::new() });
         self.open = true;
-        self.body_bytes += TRANSACTION_BYTES;
+        self.size += TRANSACTION;
     }
 
-    /// Finds the table in this batch, or adds it.
+    /// Finds the table in this batch, or adds it. It takes room once it has a row.
     pub fn table(&mut self, shape: &Arc<TableShape>) -> TableIndex {
         let known = self.tables.iter().rposition(|draft| {
             Arc::ptr_eq(&draft.shape, shape) || draft.shape.as_ref() == shape.as_ref()
         });
         let index = known.unwrap_or_else(|| {
-            self.body_bytes += codec::shape_bytes(shape);
             self.tables.push(TableDraft::new(Arc::clone(shape)));
             self.tables.len() - 1
         });
@@ -148,7 +128,6 @@ impl BatchBuilder {
         op: Op,
         write: impl FnOnce(&mut TableColumns) -> Result<(), E>,
     ) -> Result<Pushed, E> {
-        let empty = !self.has_rows();
         let draft = &mut self.tables[table.0 as usize];
         draft.save(&mut self.undo);
         if let Err(error) = write(&mut draft.columns) {
@@ -156,15 +135,16 @@ impl BatchBuilder {
             return Err(error);
         }
         let op = draft.settle(op, &self.undo);
-        let bytes = draft.encoded_bytes() + RUN_BYTES;
-        let grown = self.body_bytes + bytes - draft.bytes.min(bytes);
-        if grown > self.body_bytes_max {
+        let row = draft.last_row(op);
+        let with_table = row + draft.table_unless_counted();
+        if !self.has_room(with_table + RUN) {
+            let draft = &mut self.tables[table.0 as usize];
             draft.restore(&self.undo);
-            return Ok(if empty { Pushed::TooLarge(grown) } else { Pushed::Full });
+            let change = row + draft.table() + RUN;
+            return Ok(self.refuse(change));
         }
-        let (image, identity) = draft.last_indexes();
-        draft.bytes = bytes - RUN_BYTES;
-        self.body_bytes = grown - RUN_BYTES;
+        let (image, identity) = self.tables[table.0 as usize].keep(row);
+        self.size += with_table;
         self.rows += 1;
         self.add(Run::Rows { table: table.0, op, image, identity, count: 1 });
         Ok(Pushed::Taken)
@@ -172,12 +152,11 @@ impl BatchBuilder {
 
     /// Adds a statement.
     pub fn statement(&mut self, statement: &Statement) -> Pushed {
-        let grown =
-            self.body_bytes + statement.sql.len() + statement.database.len() + TRANSACTION_BYTES;
-        if grown > self.body_bytes_max {
-            return if self.has_rows() { Pushed::Full } else { Pushed::TooLarge(grown) };
+        let size = size::statement(statement);
+        if !self.has_room(size + RUN) {
+            return self.refuse(size + RUN);
         }
-        self.body_bytes = grown;
+        self.size += size;
         let index = u32::try_from(self.statements.len()).unwrap_or(u32::MAX);
         self.statements.push(statement.clone());
         self.add(Run::Statement(index));
@@ -189,10 +168,16 @@ impl BatchBuilder {
         self.add(Run::Skipped(count));
     }
 
-    /// Closes the open transaction: it ends at the boundary `end`.
+    /// Closes the open transaction: it ends at the boundary `end`, in the same file. One that holds
+    /// nothing, or nothing that was not skipped, leaves only a mark.
     pub fn commit(&mut self, end: Position, gtid: Option<String>) {
         if let Some(transaction) = self.transactions.last_mut().filter(|_| self.open) {
             transaction.end = end;
+            if transaction.runs.iter().all(|run| matches!(run, Run::Skipped(_))) {
+                transaction.runs.iter().for_each(|_| self.size -= RUN);
+                self.size -= TRANSACTION;
+                self.transactions.pop();
+            }
         }
         self.open = false;
         self.mark(end, gtid);
@@ -211,30 +196,60 @@ impl BatchBuilder {
     /// # Errors
     /// Only when zstd cannot allocate.
     pub fn seal(&mut self) -> std::io::Result<Seal> {
+        let unfinished = self.transactions.last().filter(|_| self.open);
+        let unfinished =
+            unfinished.map(|transaction| (transaction.end, transaction.commit_time_us));
         self.transactions.retain(|transaction| !transaction.runs.is_empty());
+        self.leave_out_empty_tables();
         self.header.commit_time_first_us =
             self.transactions.first().map_or(0, |t| t.commit_time_us);
         self.header.commit_time_last_us = self.transactions.last().map_or(0, |t| t.commit_time_us);
-        let body = codec::encode(&self.header, &self.transactions, &self.tables, &self.statements);
+        let body = encode::body(&self.header, &self.transactions, &self.tables, &self.statements);
         let message = frame::seal(&body)?;
         let seal =
             Seal { message, header: self.header.clone(), rows: self.rows, body_bytes: body.len() };
 
-        let unfinished = self.transactions.pop().filter(|_| self.open);
         self.header.prev = self.header.end;
-        self.body_bytes = HEADER_BYTES;
+        self.size = self.envelope;
         self.rows = 0;
         self.transactions.clear();
         self.tables.clear();
         self.statements.clear();
-        if let Some(transaction) = unfinished {
-            self.begin(transaction.end, transaction.commit_time_us);
+        if let Some((at, commit_time_us)) = unfinished {
+            self.begin(at, commit_time_us);
         }
         Ok(seal)
     }
 
-    fn has_rows(&self) -> bool {
-        self.rows > 0 || !self.statements.is_empty()
+    fn has_room(&self, size: Size) -> bool {
+        let with = self.size + size;
+        with.bytes <= self.body_bytes_max && with.cells <= Limits::default().cells_max
+    }
+
+    /// What to say of a change that does not fit: whether it would in an empty batch.
+    fn refuse(&self, change: Size) -> Pushed {
+        let alone = (self.envelope + TRANSACTION + change).bytes;
+        if alone > self.body_bytes_max { Pushed::TooLarge(alone) } else { Pushed::Full }
+    }
+
+    /// A table is left without a row when its first did not fit.
+    fn leave_out_empty_tables(&mut self) {
+        let mut kept = 0;
+        let indexes: Vec<u32> = self
+            .tables
+            .iter()
+            .map(|draft| {
+                let index = kept;
+                kept += u32::from(!draft.is_empty());
+                index
+            })
+            .collect();
+        for run in self.transactions.iter_mut().flat_map(|transaction| &mut transaction.runs) {
+            if let Run::Rows { table, .. } = run {
+                *table = indexes[*table as usize];
+            }
+        }
+        self.tables.retain(|draft| !draft.is_empty());
     }
 
     /// Appends one change to the open transaction, joined to the last run where it continues it.
@@ -243,70 +258,8 @@ impl BatchBuilder {
         transaction.end.part += change.changes();
         self.header.end = transaction.end;
         if transaction.runs.last_mut().is_none_or(|last| !last.join(change)) {
-            self.body_bytes += RUN_BYTES;
+            self.size += RUN;
             transaction.runs.push(change);
         }
-    }
-}
-
-// === impl TableDraft ===
-
-impl TableDraft {
-    fn new(shape: Arc<TableShape>) -> Self {
-        let identity = shape.identity();
-        let buffers = |n: usize| vec![ColumnBuffer::default(); n];
-        let columns = TableColumns {
-            images: buffers(shape.columns.len()),
-            identities: buffers(identity.len()),
-            before: buffers(identity.len()),
-        };
-        Self { shape, identity, columns, bytes: 0 }
-    }
-
-    fn buffers(&mut self) -> impl Iterator<Item = &mut ColumnBuffer> {
-        self.columns.images.iter_mut().chain(&mut self.columns.identities)
-    }
-
-    fn save(&mut self, undo: &mut Vec<(usize, u32)>) {
-        undo.clear();
-        undo.extend(self.buffers().map(|buffer| (buffer.encoded().len(), buffer.len())));
-        self.columns.before.iter_mut().for_each(ColumnBuffer::clear);
-    }
-
-    fn restore(&mut self, undo: &[(usize, u32)]) {
-        for (buffer, &(bytes, len)) in self.buffers().zip(undo) {
-            buffer.truncate(bytes, len);
-        }
-    }
-
-    fn encoded_bytes(&self) -> usize {
-        let columns = self.columns.images.iter().chain(&self.columns.identities);
-        columns.map(|buffer| buffer.encoded().len()).sum()
-    }
-
-    /// Tells an update that moves the row's identity from one that does not.
-    fn settle(&mut self, op: Op, undo: &[(usize, u32)]) -> Op {
-        if op != Op::Update {
-            return op;
-        }
-        let moved = !self.shape.has_key()
-            || self.identity.iter().zip(&self.columns.before).any(|(&column, before)| {
-                let column = usize::from(column);
-                self.columns.images[column].encoded()[undo[column].0..] != *before.encoded()
-            });
-        if !moved {
-            return Op::Update;
-        }
-        for (identity, before) in self.columns.identities.iter_mut().zip(&self.columns.before) {
-            identity.append(before);
-        }
-        Op::Rekey
-    }
-
-    /// Indexes of the image and the identity that were pushed last.
-    fn last_indexes(&self) -> (u32, u32) {
-        let last =
-            |buffers: &[ColumnBuffer]| buffers.first().map_or(0, |b| b.len().saturating_sub(1));
-        (last(&self.columns.images), last(&self.columns.identities))
     }
 }

@@ -36,6 +36,14 @@ pub(crate) fn sealed_bytes_max(body_bytes: usize) -> usize {
     HEADER_BYTES + zstd::zstd_safe::compress_bound(body_bytes)
 }
 
+/// Largest body that becomes a message of at most `message_bytes_max`, whatever it holds.
+pub(crate) fn body_bytes_max(message_bytes_max: usize) -> usize {
+    let overhead = sealed_bytes_max(message_bytes_max).saturating_sub(message_bytes_max);
+    let body = message_bytes_max.saturating_sub(overhead);
+    // zstd's bound grows in steps, and a smaller body may lie on the other side of one.
+    if sealed_bytes_max(body) > message_bytes_max { body.saturating_sub(1) } else { body }
+}
+
 /// Returns the body, allocating at most `body_bytes_max` and never more than the message declares.
 pub(crate) fn open(message: &[u8], body_bytes_max: u32) -> Result<Vec<u8>, DecodeError> {
     let Some((header, compressed)) = message.split_first_chunk::<HEADER_BYTES>() else {
@@ -45,7 +53,10 @@ pub(crate) fn open(message: &[u8], body_bytes_max: u32) -> Result<Vec<u8>, Decod
     if [m0, m1, m2] != MAGIC {
         return Err(DecodeError::NotABatch);
     }
-    if version == 0 || version > VERSION {
+    if version == 0 {
+        return Err(DecodeError::damaged("version 0 was never written"));
+    }
+    if version > VERSION {
         return Err(DecodeError::NewerVersion { found: version, known: VERSION });
     }
     let declared = u32::from_le_bytes([l0, l1, l2, l3]);
@@ -67,4 +78,32 @@ pub(crate) fn open(message: &[u8], body_bytes_max: u32) -> Result<Vec<u8>, Decod
         )));
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_body_for_a_message_fits_it_and_wastes_little() {
+        for message in 100..300_000 {
+            let body = body_bytes_max(message);
+            assert!(sealed_bytes_max(body) <= message, "{message}");
+            assert!(sealed_bytes_max(body + message / 1000 + 4) > message, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_does_not_compress_stays_within_its_bound() {
+        let mut state = 1_u64;
+        let body: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(body_bytes_max(50_000))
+        .collect();
+        let message = seal(&body).expect("seals");
+        assert!(message.len() <= 50_000 && message.len() > 49_000, "{}", message.len());
+        assert_eq!(open(&message, u32::MAX).expect("opens"), body);
+    }
 }

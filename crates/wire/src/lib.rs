@@ -13,20 +13,25 @@
 mod batch;
 mod builder;
 mod cell;
-mod codec;
+mod decode;
 mod device;
+mod draft;
+mod encode;
 mod error;
 mod frame;
 mod heartbeat;
 mod partition;
 mod position;
+mod reader;
+mod size;
 mod table;
 
 pub use batch::{Batch, Header, Op, Resume, Run, Statement, TableBlock, Transaction};
-pub use builder::{BatchBuilder, Pushed, Seal, TableColumns, TableIndex};
+pub use builder::{BatchBuilder, Pushed, Seal, TableIndex};
 pub use cell::{Cell, ColumnBuffer};
-pub use codec::Limits;
+pub use decode::Limits;
 pub use device::{DeviceId, InvalidDeviceId, subject};
+pub use draft::TableColumns;
 pub use error::DecodeError;
 pub use frame::{MAGIC, VERSION};
 pub use heartbeat::{Applied, Directive, HeartbeatReply, HeartbeatRequest};

@@ -1,6 +1,8 @@
 //! What a table looked like when its rows were written.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 /// A table as its TABLE_MAP event described it (`binlog_row_metadata=FULL`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -9,7 +11,8 @@ pub struct TableShape {
     pub database: String,
     /// Table on the device.
     pub table: String,
-    /// Columns in table order.
+    /// Columns in table order, at most 4096.
+    #[serde(deserialize_with = "columns")]
     pub columns: Vec<ColumnShape>,
     /// Indexes into `columns` of the primary key, in key order; empty for a table without one.
     pub primary_key: Vec<u16>,
@@ -73,6 +76,33 @@ pub enum ColumnKind {
     Geometry = 16,
     /// VECTOR: 32-bit floats, little-endian, as MySQL stores it.
     Vector = 17,
+}
+
+/// No table of MySQL or MariaDB has more (`MAX_FIELDS`, `sql/sql_const.h`).
+const COLUMNS_MAX: usize = 4096;
+
+/// Reads no more columns than a table can have.
+fn columns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ColumnShape>, D::Error> {
+    struct Columns;
+    impl<'de> Visitor<'de> for Columns {
+        type Value = Vec<ColumnShape>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {COLUMNS_MAX} columns")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut columns = Vec::new();
+            while let Some(column) = seq.next_element()? {
+                if columns.len() == COLUMNS_MAX {
+                    return Err(A::Error::invalid_length(COLUMNS_MAX + 1, &self));
+                }
+                columns.push(column);
+            }
+            Ok(columns)
+        }
+    }
+    deserializer.deserialize_seq(Columns)
 }
 
 // === impl TableShape ===

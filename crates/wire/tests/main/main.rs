@@ -1,0 +1,6 @@
+//! The wire format as a whole: what is built is what is read, and what is not is refused.
+
+mod chain;
+mod hostile;
+mod round_trip;
+mod support;
