@@ -1,6 +1,7 @@
 //! The wire format as a whole: what is built is what is read, and what is not is refused.
 
 mod chain;
+mod golden;
 mod hostile;
 mod round_trip;
 mod support;
