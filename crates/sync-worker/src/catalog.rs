@@ -85,14 +85,14 @@ async fn read(
         return Ok(None);
     }
     let columns = rows.into_iter().map(|(name, extra, data_type, charset)| {
-        let extra = extra.map(text).unwrap_or_default().to_uppercase();
+        let extra = extra.as_deref().map(text).unwrap_or_default().to_uppercase();
         let column = TargetColumn {
             // MySQL also says DEFAULT_GENERATED, of an ordinary column with an expression as default.
             generated: extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED"),
-            json: text(data_type).eq_ignore_ascii_case("json"),
-            charset: charset.map(text),
+            json: text(&data_type).eq_ignore_ascii_case("json"),
+            charset: charset.as_deref().map(text),
         };
-        (text(name).to_lowercase(), column)
+        (text(&name).to_lowercase(), column)
     });
     let mut target = TargetTable { columns: columns.collect(), ..TargetTable::default() };
     let sql = format!(
@@ -102,7 +102,7 @@ async fn read(
     let indexes: Vec<(Vec<u8>, Option<Vec<u8>>)> = session.rows("read the indexes", &sql).await?;
     for (index, column) in indexes {
         if index == b"PRIMARY" {
-            target.primary_key.extend(column.map(|column| text(column).to_lowercase()));
+            target.primary_key.extend(column.map(|column| text(&column).to_lowercase()));
         } else {
             target.unique_secondary = true;
         }
@@ -119,6 +119,6 @@ pub(crate) fn place(database: &str, table: &str) -> String {
     String::from_utf8_lossy(&place).into_owned()
 }
 
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -85,7 +85,8 @@ impl Session {
             format!(
                 "ROLLBACK; SET NAMES binary; \
                  SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00', foreign_key_checks=0, \
-                 unique_checks=1, innodb_lock_wait_timeout=5, lock_wait_timeout=60, autocommit=1; \
+                 unique_checks=1, innodb_lock_wait_timeout=3, lock_wait_timeout=60, autocommit=1, \
+                 collation_server=DEFAULT; \
                  SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
             )
             .as_bytes(),
@@ -170,14 +171,26 @@ impl Session {
         let _ = timeout(Duration::from_secs(1), self.conn.disconnect()).await;
     }
 
+    /// MariaDB has collations that belong to several character sets, and since 10.10 a view that lists
+    /// them under their full names; elsewhere the usual view has everything.
+    async fn collations(&mut self) -> Result<Vec<CollationRow>, SqlError> {
+        const OPERATION: &str = "read the collations";
+        let full = "SELECT id, full_collation_name, character_set_name \
+                    FROM information_schema.collation_character_set_applicability";
+        let usual = "SELECT id, collation_name, character_set_name \
+                     FROM information_schema.collations WHERE id IS NOT NULL";
+        match self.rows(OPERATION, full).await {
+            Err(error) if error.code().is_some() => self.rows(OPERATION, usual).await,
+            outcome => outcome,
+        }
+    }
+
     async fn learn(&mut self) -> Result<(), SqlError> {
         const OPERATION: &str = "read the server's variables";
         let sql = "SELECT CAST(VERSION() AS CHAR), @@global.max_allowed_packet";
         let facts: Vec<(Vec<u8>, usize)> = self.rows(OPERATION, sql).await?;
         let (version, packet) = facts.into_iter().next().ok_or(SqlError::unreadable(OPERATION))?;
-        let sql = "SELECT id, collation_name, character_set_name \
-                   FROM information_schema.collations WHERE id IS NOT NULL";
-        let rows: Vec<(u16, Vec<u8>, Vec<u8>)> = self.rows("read the collations", sql).await?;
+        let rows = self.collations().await?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let rows = rows.into_iter().map(|(id, collation, set)| (id, text(collation), text(set)));
         let version = text(version);
@@ -190,6 +203,9 @@ impl Session {
         Ok(())
     }
 }
+
+/// `(id, name, character set)`
+type CollationRow = (u16, Vec<u8>, Vec<u8>);
 
 enum Fault {
     Driver(mysql_async::Error),

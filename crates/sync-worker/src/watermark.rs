@@ -245,7 +245,8 @@ fn optional(sql: &mut Vec<u8>, text: Option<&str>) {
 }
 
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(REASON_BYTES_MAX)]
+    let end = (0..=REASON_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 fn take<T: FromValue>(row: &mut Row, index: usize) -> Option<T> {

@@ -1,0 +1,217 @@
+//! DDL: run once whatever happens, and as the device ran it.
+
+use crate::device::{Device, row, simple};
+use crate::shard::{self, Target, apply_all, query, run, target, unique, work};
+use tributary_sync_worker::apply::{self, Outcome};
+use tributary_sync_worker::ddl::{self, Begun};
+use tributary_sync_worker::pass::Barrier;
+use tributary_testkit::Flavour;
+use tributary_wire::Batch;
+
+/// Applies what comes before the first statement of the batch, and returns that statement.
+async fn barrier<'a>(target: &mut Target, device: &'a Device, batch: &'a Batch) -> Barrier<'a> {
+    let works = [work(&device.id, &[batch])];
+    let outcomes = apply::apply(target, &works).await.expect("applies");
+    let Outcome { pass, .. } = outcomes.into_iter().next().expect("one device");
+    pass.barrier.expect("there is a statement")
+}
+
+#[tokio::test]
+async fn a_statement_is_a_barrier_between_the_rows_around_it() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        device.ddl("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(10))");
+        device.insert(&simple("t"), row(1, "old"));
+        device.ddl("RENAME TABLE t TO u");
+        device.ddl("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(10))");
+        device.insert(&simple("t"), row(1, "new"));
+        let batch = device.batch();
+        let row = apply_all(&mut target, &device.id, &[&batch]).await;
+        assert_eq!((row.position, row.shape_generation), (device.end(), 3));
+        let db = format!("`{}__app`", device.id);
+        assert_eq!(query(&mut target, &format!("SELECT v FROM {db}.u")).await, ["old"]);
+        assert_eq!(query(&mut target, &format!("SELECT v FROM {db}.t")).await, ["new"]);
+    }
+}
+
+#[tokio::test]
+async fn a_crash_before_the_statement_runs_it_again() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        device.ddl("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(10))");
+        let batch = device.batch();
+        let statement = barrier(&mut target, &device, &batch).await;
+        assert_eq!(ddl::begin(&mut target, &device.id, &statement).await.expect("begins"), Begun::Run);
+        // The worker dies here. Its successor finds the note and an unchanged world.
+        let mut successor = shard::connect(shard::server(flavour), &target.database).await;
+        let again = barrier(&mut successor, &device, &batch).await;
+        assert_eq!(ddl::begin(&mut successor, &device.id, &again).await.expect("begins"), Begun::Run);
+        apply_all(&mut successor, &device.id, &[&batch]).await;
+        let sql = format!("SELECT COUNT(*) FROM `{}__app`.t", device.id);
+        assert_eq!(query(&mut successor, &sql).await, ["0"]);
+    }
+}
+
+#[tokio::test]
+async fn a_crash_after_the_statement_does_not_run_it_again() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        device.ddl("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(10))");
+        device.insert(&simple("t"), row(1, "x"));
+        let batch = device.batch();
+        apply_all(&mut target, &device.id, &[&batch]).await;
+        // Run twice, this would make two indexes.
+        device.ddl("ALTER TABLE t ADD INDEX (v)");
+        device.insert(&simple("t"), row(2, "y"));
+        let batch = device.batch();
+        let statement = barrier(&mut target, &device, &batch).await;
+        assert_eq!(ddl::begin(&mut target, &device.id, &statement).await.expect("begins"), Begun::Run);
+        ddl::execute(&mut target, &device.id, &statement).await.expect("runs");
+        // The worker dies here.
+        let mut successor = shard::connect(shard::server(flavour), &target.database).await;
+        let again = barrier(&mut successor, &device, &batch).await;
+        let begun = ddl::begin(&mut successor, &device.id, &again).await.expect("begins");
+        assert_eq!(begun, Begun::TookEffect);
+        let row = apply_all(&mut successor, &device.id, &[&batch]).await;
+        assert_eq!(row.intent, None);
+        let sql = format!(
+            "SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics \
+             WHERE table_schema='{}__app' AND table_name='t'",
+            device.id
+        );
+        assert_eq!(query(&mut successor, &sql).await, ["2"], "{flavour}");
+        let sql = format!("SELECT id FROM `{}__app`.t ORDER BY id", device.id);
+        assert_eq!(query(&mut successor, &sql).await, ["1", "2"]);
+    }
+}
+
+#[tokio::test]
+async fn two_equal_tables_that_swap_names_swap_once() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        device.ddl("CREATE TABLE a (id INT PRIMARY KEY, v VARCHAR(10))");
+        device.ddl("CREATE TABLE b LIKE a");
+        device.insert(&simple("a"), row(1, "a"));
+        device.insert(&simple("b"), row(1, "b"));
+        let batch = device.batch();
+        apply_all(&mut target, &device.id, &[&batch]).await;
+        device.ddl("RENAME TABLE a TO c, b TO a, c TO b");
+        let batch = device.batch();
+        let statement = barrier(&mut target, &device, &batch).await;
+        ddl::begin(&mut target, &device.id, &statement).await.expect("begins");
+        ddl::execute(&mut target, &device.id, &statement).await.expect("runs");
+        let mut successor = shard::connect(shard::server(flavour), &target.database).await;
+        apply_all(&mut successor, &device.id, &[&batch]).await;
+        let sql = format!("SELECT v FROM `{}__app`.a", device.id);
+        assert_eq!(query(&mut successor, &sql).await, ["b"], "{flavour}");
+    }
+}
+
+#[tokio::test]
+async fn a_drop_that_was_cut_off_between_its_tables_is_finished() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        device.ddl("CREATE TABLE a (id INT PRIMARY KEY)");
+        device.ddl("CREATE TABLE b (id INT PRIMARY KEY)");
+        device.ddl("CREATE TABLE c (id INT PRIMARY KEY)");
+        let batch = device.batch();
+        apply_all(&mut target, &device.id, &[&batch]).await;
+        device.ddl("DROP TABLE a, b");
+        let batch = device.batch();
+        let statement = barrier(&mut target, &device, &batch).await;
+        ddl::begin(&mut target, &device.id, &statement).await.expect("begins");
+        run(&mut target, &format!("DROP TABLE `{}__app`.a", device.id)).await;
+        apply_all(&mut target, &device.id, &[&batch]).await;
+        let sql = format!(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema='{}__app'",
+            device.id
+        );
+        assert_eq!(query(&mut target, &sql).await, ["c"], "{flavour}");
+    }
+}
+
+#[tokio::test]
+async fn databases_are_mapped_made_and_dropped() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        device.ddl("CREATE DATABASE shop CHARACTER SET latin1");
+        device.ddl("CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(10))");
+        device.ddl("CREATE VIEW shop.w AS SELECT t.id FROM shop.t");
+        device.ddl("CREATE DATABASE gone");
+        device.ddl("DROP DATABASE gone");
+        let batch = device.batch();
+        apply_all(&mut target, &device.id, &[&batch]).await;
+        let sql = format!(
+            "SELECT schema_name, default_character_set_name FROM information_schema.schemata \
+             WHERE schema_name LIKE '{}\\_\\_%'",
+            device.id
+        );
+        let databases = query(&mut target, &sql).await;
+        assert!(databases.contains(&format!("{}__shop|latin1", device.id)), "{databases:?}");
+        assert!(!databases.iter().any(|name| name.contains("gone")), "{databases:?}");
+        let sql = format!("SELECT COUNT(*) FROM `{}__shop`.w", device.id);
+        assert_eq!(query(&mut target, &sql).await, ["0"]);
+    }
+}
+
+#[tokio::test]
+async fn code_is_kept_and_never_made() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        device.ddl("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(10))");
+        let trigger = "CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET NEW.v = 'twice'";
+        device.ddl(trigger);
+        device.insert(&simple("t"), row(1, "once"));
+        let batch = device.batch();
+        apply_all(&mut target, &device.id, &[&batch]).await;
+        let sql = format!("SELECT v FROM `{}__app`.t", device.id);
+        assert_eq!(query(&mut target, &sql).await, ["once"]);
+        let sql = format!(
+            "SELECT database_name, statement FROM {}.routine WHERE device_id='{}'",
+            target.database, device.id
+        );
+        assert_eq!(query(&mut target, &sql).await, [format!("app|{trigger}")]);
+    }
+}
+
+#[tokio::test]
+async fn the_nearest_collation_takes_the_place_of_one_that_the_target_lacks() {
+    let ddl = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(10) COLLATE utf8mb4_0900_ai_ci) \
+               DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_as_cs";
+    let (mut target, mut device) = (target(Flavour::MariaDb).await, Device::new(&unique("ddl")));
+    device.ddl(ddl);
+    let batch = device.batch();
+    apply_all(&mut target, &device.id, &[&batch]).await;
+    let sql = format!("SHOW CREATE TABLE `{}__app`.t", device.id);
+    let shown = query(&mut target, &sql).await.join("");
+    assert!(shown.contains("utf8mb4_uca1400_nopad_ai_ci"), "{shown}");
+    assert!(shown.contains("utf8mb4_uca1400_nopad_as_cs"), "{shown}");
+}
+
+#[tokio::test]
+async fn the_session_of_a_statement_does_not_stay() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        let sql = "SELECT @@sql_mode, @@foreign_key_checks, @@character_set_client, @@collation_server, @@time_zone";
+        let before = query(&mut target, sql).await;
+        device.ddl("CREATE TABLE t (id INT PRIMARY KEY)");
+        let batch = device.batch();
+        apply_all(&mut target, &device.id, &[&batch]).await;
+        let after = query(&mut target, sql).await;
+        assert_eq!(before, after, "{flavour}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_key_that_cascades_parks_the_device_after_the_statement() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        device.ddl("CREATE TABLE p (id INT PRIMARY KEY)");
+        device.ddl("CREATE TABLE c (id INT PRIMARY KEY, p INT, CONSTRAINT fk FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE)");
+        let batch = device.batch();
+        let parked = shard::parked(&mut target, &device.id, &[&batch]).await;
+        assert!(parked.reason.contains("fk of") && parked.reason.contains("no binlog"), "{}", parked.reason);
+        let row = shard::read(&mut target, &device.id).await.expect("a row");
+        assert_eq!(row.position, device.end());
+    }
+}

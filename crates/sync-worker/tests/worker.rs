@@ -1,0 +1,147 @@
+//! A whole worker between a real nats-server and real shards, and someone who publishes.
+
+use crate::shard;
+use async_nats::Client;
+use std::fmt::Write;
+use std::fs;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tributary_runtime::{CancellationToken, Readiness, config};
+use tributary_sync_worker::{Config, Settings, Worker, WorkerError};
+use tributary_testkit::{MySqlServer, NatsServer, Scratch};
+use tributary_wire::{DeviceId, HeartbeatReply, HeartbeatRequest, Position};
+
+/// What a test's condition may take: two cores may be busy with other tests.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A worker that runs in this process.
+pub struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), WorkerError>>,
+}
+
+/// How a worker is to be configured.
+pub struct Setup<'a> {
+    pub id: &'a str,
+    pub nats: String,
+    pub shards: Vec<(&'a str, u16)>,
+    pub bookkeeping: &'a str,
+    pub more: &'a str,
+}
+
+pub fn settings(setup: &Setup<'_>) -> Settings {
+    let mut text = format!(
+        "{}\n[nats]\nurl = \"{}\"\n[stream]\npartitions = 8\nmax_gib = 1\n\
+         [worker]\nid = \"{}\"\nlease_ttl_s = 3\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+        setup.more, setup.nats, setup.id
+    );
+    for (name, port) in &setup.shards {
+        let _ = writeln!(
+            text,
+            "[[shards]]\nname = \"{name}\"\nhost = \"127.0.0.1\"\nport = {port}\nuser = \"tributary\"\n\
+             password = \"tributary\"\nlanes = 2\nbookkeeping = \"{}\"",
+            setup.bookkeeping
+        );
+    }
+    let scratch = Scratch::new().expect("a directory");
+    let path = scratch.path().join("worker.toml");
+    fs::write(&path, text).expect("writes");
+    let config: Config = config::load_with(Some(&path), []).expect("the configuration is read");
+    config.validate().expect("the configuration is valid")
+}
+
+pub async fn start(setup: &Setup<'_>) -> Running {
+    start_with(settings(setup)).await
+}
+
+pub async fn start_with(settings: Settings) -> Running {
+    let worker = Worker::start(settings, Readiness::default()).await.expect("the worker starts");
+    let stop = CancellationToken::new();
+    Running { task: tokio::spawn(worker.run(stop.clone())), stop }
+}
+
+impl Running {
+    /// As SIGTERM does.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("it does not panic").expect("it stops cleanly");
+    }
+
+    /// As SIGKILL does to the tasks that run; connections of others may live on for a moment.
+    pub fn abandon(self) {
+        self.task.abort();
+    }
+}
+
+pub async fn connect(nats: &NatsServer) -> Client {
+    async_nats::connect(nats.url()).await.expect("connects to NATS")
+}
+
+/// Publishes as a device does, and waits until the stream has it.
+pub async fn publish(client: &Client, device: &DeviceId, message: Vec<u8>) {
+    let context = async_nats::jetstream::new(client.clone());
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let ack = context.publish(device.changes_subject(), message.clone().into()).await;
+        match ack.expect("published").await {
+            Ok(_) => return,
+            Err(error) => assert!(Instant::now() < deadline, "not stored: {error}"),
+        }
+    }
+}
+
+/// A heartbeat, and its answer if one comes within two seconds.
+pub async fn heartbeat(
+    client: &Client,
+    device: &DeviceId,
+    run: u64,
+    published: Option<Position>,
+) -> Option<HeartbeatReply> {
+    let request = HeartbeatRequest {
+        device: device.clone(),
+        run,
+        source: "source-a".into(),
+        published,
+        head: published,
+        version: "test".into(),
+    };
+    let answer = client.request(device.heartbeat_subject(), request.encode().into());
+    let answer = tokio::time::timeout(Duration::from_secs(2), answer).await.ok()?.ok()?;
+    Some(HeartbeatReply::decode(&answer.payload).expect("an answer"))
+}
+
+/// Asks until the answer is as wanted.
+pub async fn heartbeat_until(
+    client: &Client,
+    device: &DeviceId,
+    run: u64,
+    published: Option<Position>,
+    wanted: impl Fn(&HeartbeatReply) -> bool,
+) -> HeartbeatReply {
+    let deadline = Instant::now() + DEADLINE;
+    let mut last = None;
+    while Instant::now() < deadline {
+        if let Some(reply) = heartbeat(client, device, run, published).await {
+            if wanted(&reply) {
+                return reply;
+            }
+            last = Some(reply);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("no heartbeat was answered as wanted; the last answer: {last:?}");
+}
+
+/// Waits until the query's rows are as wanted. A failing query (no such table yet) counts as no rows.
+pub async fn eventually(server: &MySqlServer, sql: &str, wanted: &[&str]) {
+    let deadline = Instant::now() + DEADLINE;
+    let mut last = Vec::new();
+    while Instant::now() < deadline {
+        last = shard::try_query(server, sql).await.unwrap_or_default();
+        if last == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{sql}: {last:?} instead of {wanted:?}");
+}
