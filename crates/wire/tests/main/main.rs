@@ -3,5 +3,8 @@
 mod chain;
 mod golden;
 mod hostile;
+mod noise;
+mod reading;
 mod round_trip;
 mod support;
+mod vectors;

@@ -1,19 +1,10 @@
 //! Transactions at random, cut at random, read back as they were.
 
+use crate::reading::{Seen, Value, flat, read, show_row};
 use crate::support::{builder, shape, statement};
 use proptest::prelude::*;
 use std::sync::Arc;
 use tributary_wire::*;
-
-#[derive(Debug, Clone)]
-enum Value {
-    Null,
-    Int(i64),
-    UInt(u64),
-    F32(f32),
-    F64(f64),
-    Bytes(Vec<u8>),
-}
 
 type Row = Vec<Value>;
 
@@ -28,9 +19,6 @@ enum Change {
     /// Not a change: the publisher seals here.
     Seal,
 }
-
-/// A change as a reader sees it: where it lies, and what it is.
-type Seen = (Position, String);
 
 /// One table by its key, one by two columns, one without a key.
 fn tables() -> Vec<Arc<TableShape>> {
@@ -96,22 +84,6 @@ fn push(buffer: &mut ColumnBuffer, value: &Value) {
         Value::F64(v) => buffer.push_f64(*v),
         Value::Bytes(v) => buffer.push_bytes(v),
     }
-}
-
-/// What a reader makes of a value; floats by their bits, so that NaN is equal to itself.
-fn show(value: &Value) -> String {
-    match value {
-        Value::Null => "NULL".into(),
-        Value::Int(v) => v.to_string(),
-        Value::UInt(v) => v.to_string(),
-        Value::F32(v) => format!("f32:{:x}", v.to_bits()),
-        Value::F64(v) => format!("f64:{:x}", v.to_bits()),
-        Value::Bytes(v) => format!("{v:02x?}"),
-    }
-}
-
-fn show_row(row: &[Value]) -> String {
-    row.iter().map(show).collect::<Vec<_>>().join(" ")
 }
 
 fn identity(shape: &TableShape, row: &[Value]) -> Row {
@@ -201,55 +173,6 @@ fn publish(transactions: &[Vec<Change>], message_bytes_max: usize) -> (Vec<Seal>
     (seals, seen)
 }
 
-fn read_cells(batch: &Batch, columns: &[Vec<Cell>], row: u32) -> String {
-    let cells = columns.iter().map(|column| match column[row as usize] {
-        Cell::Null => Value::Null,
-        Cell::Int(v) => Value::Int(v),
-        Cell::UInt(v) => Value::UInt(v),
-        Cell::F32(v) => Value::F32(v),
-        Cell::F64(v) => Value::F64(v),
-        cell @ Cell::Bytes { .. } => Value::Bytes(batch.bytes(cell).to_vec()),
-    });
-    show_row(&cells.collect::<Vec<_>>())
-}
-
-fn read_run(batch: &Batch, run: Run, change: u32) -> Option<String> {
-    match run {
-        Run::Rows { table, op, image, identity, .. } => {
-            let block = &batch.tables[table as usize];
-            let name = &block.shape.table;
-            let image = || read_cells(batch, &block.images, image + change);
-            let identity = || read_cells(batch, &block.identities, identity + change);
-            Some(match op {
-                Op::Insert => format!("Insert {name} {}", image()),
-                Op::Update => format!("Update {name}  > {}", image()),
-                Op::Rekey => format!("Rekey {name} {} > {}", identity(), image()),
-                Op::Delete => format!("Delete {name} {}", identity()),
-            })
-        }
-        Run::Statement(index) => {
-            Some(format!("Statement {:02x?}", batch.statements[index as usize].sql))
-        }
-        Run::Skipped(_) => None,
-    }
-}
-
-/// What a batch says, change by change.
-fn read(batch: &Batch) -> Vec<Seen> {
-    let mut seen = Vec::new();
-    for transaction in &batch.transactions {
-        let mut part = transaction.start.part;
-        for run in &transaction.runs {
-            for change in 0..run.changes() {
-                let text = read_run(batch, *run, u32::try_from(change).expect("fits"));
-                seen.extend(text.map(|text| (transaction.start.with_part(part), text)));
-                part += 1;
-            }
-        }
-    }
-    seen
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -299,12 +222,4 @@ proptest! {
             }
         }
     }
-}
-
-/// Every change of some runs.
-fn flat(batch: &Batch, runs: &[Run]) -> Vec<Option<String>> {
-    let changes = runs.iter().flat_map(|run| (0..run.changes()).map(move |change| (*run, change)));
-    changes
-        .map(|(run, change)| read_run(batch, run, u32::try_from(change).expect("fits")))
-        .collect()
 }

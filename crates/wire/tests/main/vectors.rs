@@ -1,0 +1,177 @@
+//! What the vectors in `schemas/wire/golden/` were made of.
+
+use crate::support::{builder, header, shape, statement};
+use std::sync::Arc;
+use tributary_wire::*;
+
+const START: Position = Position { epoch: 1, file: 12, offset: 4096, part: 0 };
+const TIME_US: i64 = 1_767_225_600_000_000;
+
+fn at(offset: u64) -> Position {
+    Position { offset, ..START }
+}
+
+fn push(
+    b: &mut BatchBuilder,
+    shape: &Arc<TableShape>,
+    op: Op,
+    write: impl FnOnce(&mut TableColumns),
+) {
+    let table = b.table(shape);
+    let pushed = b.row(table, op, |columns| -> Result<(), ()> {
+        write(columns);
+        Ok(())
+    });
+    assert_eq!(pushed, Ok(Pushed::Taken));
+}
+
+fn image(columns: &mut TableColumns, id: i64, text: Option<&str>) {
+    columns.images[0].push_int(id);
+    match text {
+        Some(text) => columns.images[1].push_bytes(text.as_bytes()),
+        None => columns.images[1].push_null(),
+    }
+}
+
+/// Every operation, in two transactions, to two tables.
+fn rows() -> Seal {
+    let mut b = builder(START, 1 << 20);
+    let (sensor, log) =
+        (shape("sensor"), TableShape { primary_key: vec![], ..(*shape("log")).clone() });
+    let log = Arc::new(log);
+    b.begin(START, TIME_US);
+    push(&mut b, &sensor, Op::Insert, |c| image(c, 1, Some("boiler")));
+    push(&mut b, &sensor, Op::Insert, |c| image(c, 2, None));
+    push(&mut b, &log, Op::Insert, |c| image(c, -1, Some("")));
+    push(&mut b, &sensor, Op::Update, |c| {
+        c.before[0].push_int(2);
+        image(c, 2, Some("pump"));
+    });
+    b.commit(at(4700), Some("6d1b6a4e-0000-11f0-8000-0242ac110002:41".into()));
+    b.begin(at(4779), TIME_US + 1_500_000);
+    push(&mut b, &sensor, Op::Update, |c| {
+        c.before[0].push_int(2);
+        image(c, 300, Some("pump"));
+    });
+    b.skip(2);
+    push(&mut b, &sensor, Op::Delete, |c| c.identities[0].push_int(1));
+    push(&mut b, &log, Op::Delete, |c| {
+        c.identities[0].push_int(-1);
+        c.identities[1].push_bytes(b"");
+    });
+    b.commit(at(5400), Some("6d1b6a4e-0000-11f0-8000-0242ac110002:42".into()));
+    b.seal().expect("seals")
+}
+
+/// One column of every kind, and one row.
+fn kinds() -> Seal {
+    let column = |code: u8| ColumnShape {
+        name: format!("k{code}"),
+        kind: code.try_into().expect("a kind"),
+        unsigned: code == 1,
+        nullable: code != 1,
+        collation: if code == 11 { 255 } else { 0 },
+        scale: if code == 4 { 2 } else { 0 },
+    };
+    let columns: Vec<ColumnShape> = (1..=17).map(column).collect();
+    let table = Arc::new(TableShape { columns, ..(*shape("kinds")).clone() });
+    let mut b = builder(START, 1 << 20);
+    b.begin(START, TIME_US);
+    push(&mut b, &table, Op::Insert, |c| {
+        let c = &mut c.images;
+        c[0].push_uint(u64::MAX);
+        c[1].push_f32(1.5);
+        c[2].push_f64(-0.1);
+        c[3].push_bytes(b"-12.50");
+        c[4].push_uint(0b1010);
+        c[5].push_int(2026);
+        c[6].push_int(2026 << 9 | 2 << 5 | 28);
+        c[7].push_int(-3_020_399_000_000);
+        c[8].push_int(
+            (((2026 * 13 + 2) << 5 | 28) << 17 | 23 << 12 | 59 << 6 | 58) << 24 | 999_999,
+        );
+        c[9].push_int(TIME_US);
+        c[10].push_bytes("设备".as_bytes());
+        c[11].push_bytes(&[0, 255]);
+        c[12].push_int(3);
+        c[13].push_uint(0b101);
+        c[14].push_bytes(br#"{"a": 1}"#);
+        c[15].push_bytes(&[0, 0, 0, 0, 1, 1, 0, 0, 0]);
+        c[16].push_bytes(&1.0_f32.to_le_bytes());
+    });
+    b.commit(at(4700), None);
+    b.seal().expect("seals")
+}
+
+fn ddl() -> Seal {
+    let mut b = builder(START, 1 << 20);
+    b.begin(START, TIME_US);
+    let added = statement("ALTER TABLE `sensor` ADD `单位` VARCHAR(8)".as_bytes());
+    assert_eq!(b.statement(&added), Pushed::Taken);
+    b.commit(at(4400), None);
+    b.begin(at(4477), TIME_US);
+    let latin1 = Statement {
+        database: String::new(),
+        charset_client: 8,
+        collation_database: 8,
+        no_foreign_key_checks: true,
+        ..statement(b"DROP TABLE `app`.`caf\xe9`")
+    };
+    assert_eq!(b.statement(&latin1), Pushed::Taken);
+    b.commit(at(4600), None);
+    b.seal().expect("seals")
+}
+
+/// Nothing but a step of the position, into the next file.
+fn mark() -> Seal {
+    let mut b = builder(START, 1 << 20);
+    b.mark(Position::boundary(1, 13, 4), Some("0-1-77".into()));
+    b.seal().expect("seals")
+}
+
+/// One transaction in two batches.
+fn cut() -> [Seal; 2] {
+    let mut b = builder(START, 1 << 20);
+    b.begin(at(4100), TIME_US);
+    push(&mut b, &shape("sensor"), Op::Insert, |c| image(c, 1, Some("boiler")));
+    push(&mut b, &shape("sensor"), Op::Insert, |c| image(c, 2, Some("pump")));
+    let first = b.seal().expect("seals");
+    push(&mut b, &shape("sensor"), Op::Insert, |c| image(c, 3, Some("valve")));
+    b.commit(at(4700), None);
+    [first, b.seal().expect("seals")]
+}
+
+pub(crate) fn batches() -> Vec<(&'static str, Seal)> {
+    let [first, second] = cut();
+    vec![
+        ("rows", rows()),
+        ("kinds", kinds()),
+        ("ddl", ddl()),
+        ("mark", mark()),
+        ("cut-1", first),
+        ("cut-2", second),
+    ]
+}
+
+pub(crate) fn request() -> HeartbeatRequest {
+    let Header { device, run, source, .. } = header(START);
+    HeartbeatRequest {
+        device,
+        run,
+        source,
+        published: Some(at(4700)),
+        head: Some(at(5400)),
+        version: "0.1.0".into(),
+    }
+}
+
+pub(crate) fn reply() -> HeartbeatReply {
+    let resume = Resume { position: START, gtid: Some("0-1-76".into()) };
+    let applied = Applied {
+        position: START.with_part(2),
+        resume,
+        source: header(START).source,
+        lag_us: 55_000,
+    };
+    HeartbeatReply { applied: Some(applied), directive: Some(Directive::Rewind { run: 7 }) }
+}
