@@ -154,7 +154,10 @@ async fn write(
         };
         if let Err(error) = planned {
             catalog.clear();
-            return Ok(Err(Parked { reason: error.to_string(), remedy: error.remedy().to_owned() }));
+            return Ok(Err(Parked {
+                reason: error.to_string(),
+                remedy: error.remedy().to_owned(),
+            }));
         }
     }
     routines(&target.database, owner, device, pass, script);
@@ -206,7 +209,10 @@ fn store(target: &Target, works: &[Work<'_>], outcomes: &[Outcome<'_>], script: 
 async fn commit(target: &mut Target, mut script: Script) -> Result<(), (SqlError, Option<usize>)> {
     let session = &mut target.session;
     if script.is_empty() {
-        return session.run("end the transaction", b"ROLLBACK").await.map_err(|error| (error, None));
+        return session
+            .run("end the transaction", b"ROLLBACK")
+            .await
+            .map_err(|error| (error, None));
     }
     let together = script.is_unconditional();
     if together {
@@ -238,7 +244,9 @@ fn parked_pass<'a>(row: Option<&Watermark>, parked: Parked, batches: &[&Batch]) 
 
 fn long_name(database: &str) -> Parked {
     Parked {
-        reason: format!("database {database} has too long a name: with the device's id it passes 64 characters"),
+        reason: format!(
+            "database {database} has too long a name: with the device's id it passes 64 characters"
+        ),
         remedy: "rename the database at the device, or give the device a shorter id".to_owned(),
     }
 }

@@ -45,9 +45,8 @@ impl Catalog {
     ) -> Result<Option<Arc<TargetTable>>, SqlError> {
         let key = (database.to_owned(), table.to_owned());
         let known = self.tables.get(&key);
-        let fresh = |entry: &&Entry| {
-            entry.generation == generation && entry.read_at.elapsed() < AGE_MAX
-        };
+        let fresh =
+            |entry: &&Entry| entry.generation == generation && entry.read_at.elapsed() < AGE_MAX;
         if let Some(entry) = known.filter(fresh) {
             return Ok(Some(Arc::clone(&entry.table)));
         }

@@ -61,7 +61,11 @@ fn slice(log: &[Transaction], prev: Position, end: Position) -> (Header, Vec<Tra
 }
 
 /// Applies a batch to a target, which is the list of positions at which a change was applied.
-fn apply(target: &mut Vec<Position>, watermark: &mut Option<Position>, batch: &(Header, Vec<Transaction>)) {
+fn apply(
+    target: &mut Vec<Position>,
+    watermark: &mut Option<Position>,
+    batch: &(Header, Vec<Transaction>),
+) {
     let Verdict::Apply(cut) = judge(*watermark, &batch.0, &batch.1) else { return };
     for step in steps(&batch.1, cut) {
         for i in 0..step.run.changes() {
@@ -133,7 +137,10 @@ fn a_watermark_inside_a_transaction_of_another_log_is_a_mismatch() {
     let mut piece = t.clone();
     piece[0].start = log[0].start.with_part(2);
     piece[0].runs = vec![rows(3)];
-    assert_eq!(judge(Some(log[0].start.with_part(1)), &h, &piece), Verdict::Apply(Cut { transaction: 0, skip: 0 }));
+    assert_eq!(
+        judge(Some(log[0].start.with_part(1)), &h, &piece),
+        Verdict::Apply(Cut { transaction: 0, skip: 0 })
+    );
 }
 
 proptest! {

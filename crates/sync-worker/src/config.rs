@@ -306,11 +306,16 @@ impl Config {
     fn routing(&self) -> Result<Routing, InvalidConfig> {
         let names: BTreeSet<&str> = self.shards.iter().map(|shard| shard.name.as_str()).collect();
         if names.is_empty() || names.len() < self.shards.len() {
-            return Err(invalid("shards", "at least one is needed, and each needs a name of its own"));
+            return Err(invalid(
+                "shards",
+                "at least one is needed, and each needs a name of its own",
+            ));
         }
         let mut rules = Vec::with_capacity(self.routing.rules.len());
         for (index, rule) in self.routing.rules.iter().enumerate() {
-            let rule = rule.validate().map_err(|fault| invalid(format!("routing.rules[{index}]"), fault))?;
+            let rule = rule
+                .validate()
+                .map_err(|fault| invalid(format!("routing.rules[{index}]"), fault))?;
             if !names.contains(rule.shard()) {
                 let fault = format!("there is no shard {:?}", rule.shard());
                 return Err(invalid(format!("routing.rules[{index}].shard"), fault));
@@ -431,7 +436,8 @@ fn is_token(name: &str) -> bool {
 
 fn worker_id() -> String {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(32).collect();
+    let host: String =
+        host.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(32).collect();
     let host = if host.is_empty() { "worker".to_owned() } else { host };
     format!("{host}-{}-{:08x}", std::process::id(), fastrand::u32(..))
 }

@@ -40,9 +40,8 @@ pub async fn take_over(
     let info = stream.get_info().await;
     let info = info.map_err(|source| error("ask for the stream", partition, &source))?;
     let newest = former.iter().max_by_key(|(generation, _)| *generation);
-    let start = newest.map_or(DeliverPolicy::All, |(_, consumer)| {
-        start(consumer, info.state.last_sequence)
-    });
+    let start = newest
+        .map_or(DeliverPolicy::All, |(_, consumer)| start(consumer, info.state.last_sequence));
     let consumer = stream.create_consumer(definition(partition, generation, start)).await;
     let consumer = consumer.map_err(|source| error("make the consumer", partition, &source))?;
     for (older, info) in former {

@@ -27,11 +27,18 @@ pub enum WorkerError {
     #[error(transparent)]
     Provision(#[from] ProvisionError),
     /// Heartbeats cannot be received.
-    #[error("cannot subscribe to heartbeats: {0}; allow the worker's NATS account to subscribe device.*.heartbeat")]
+    #[error(
+        "cannot subscribe to heartbeats: {0}; allow the worker's NATS account to subscribe device.*.heartbeat"
+    )]
     Subscribe(#[from] async_nats::SubscribeError),
     /// A stop took too long.
     #[error(transparent)]
     Grace(#[from] GraceExpired),
+    /// A part of the worker has ended that must not: the log says why.
+    #[error(
+        "{0} although it must not: this is a bug; restart the worker, and report the last log lines"
+    )]
+    Internal(&'static str),
     /// Something that an operator asked for is not so.
     #[error("{0}")]
     Operation(String),
@@ -44,7 +51,7 @@ impl WorkerError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Invalid(_) => exit::USAGE,
-            Self::Telemetry(_) => exit::INTERNAL,
+            Self::Telemetry(_) | Self::Internal(_) => exit::INTERNAL,
             Self::Admin(_) => exit::SYSTEM,
             Self::Nats(NatsError::Credentials { .. }) => exit::USAGE,
             Self::Nats(_) | Self::Subscribe(_) => exit::UNAVAILABLE,

@@ -218,7 +218,9 @@ impl Heartbeats {
     async fn progress(&self, partition: u32) -> Option<Progress> {
         let consumer = self.owned.consumer(partition)?;
         let mut asked = self.asked.lock().await;
-        if let Some(progress) = asked.get(&partition).filter(|p| p.asked_at.elapsed() < ASK_INTERVAL) {
+        if let Some(progress) =
+            asked.get(&partition).filter(|p| p.asked_at.elapsed() < ASK_INTERVAL)
+        {
             return Some(*progress);
         }
         let asked_at = Instant::now();

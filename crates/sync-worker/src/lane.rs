@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tributary_runtime::CancellationToken;
 use tributary_wire::{Batch, DeviceId};
 
 /// Batches that may wait for a lane.
@@ -76,20 +77,23 @@ pub struct Lane {
     pub directory: Arc<Directory>,
     pub(crate) queue: mpsc::Receiver<Delivery>,
     pub(crate) health: watch::Sender<Health>,
+    pub(crate) finish: CancellationToken,
 }
 
-/// Makes a lane and the way into it.
+/// Makes a lane and the way into it. Once `finish` is cancelled it takes no more, and ends when what it
+/// has is done.
 pub fn lane(
     shard: Arc<Shard>,
     shard_index: usize,
     number: usize,
     directory: Arc<Directory>,
+    finish: CancellationToken,
 ) -> (Entrance, Lane) {
     let (sender, queue) = mpsc::channel(QUEUE_BATCHES);
     let (health, watched) = watch::channel(Health::Up);
     let memory = Arc::new(Semaphore::new(QUEUE_KIB));
     let entrance = Entrance { queue: sender, memory, health: watched };
-    (entrance, Lane { shard, shard_index, number, directory, queue, health })
+    (entrance, Lane { shard, shard_index, number, directory, queue, health, finish })
 }
 
 // === impl Entrance ===
@@ -176,10 +180,22 @@ impl Content {
 // === impl Lane ===
 
 impl Lane {
+    /// The next message. `None` when nothing will come any more.
+    pub(crate) async fn receive(&mut self) -> Option<Delivery> {
+        tokio::select! {
+            biased;
+            delivery = self.queue.recv() => delivery,
+            () = self.finish.cancelled() => {
+                self.queue.close();
+                self.queue.recv().await
+            }
+        }
+    }
+
     /// Waits for something to do, then takes all that is there, within the limits of a transaction.
     /// `None` when nothing will come any more.
     pub(crate) async fn take(&mut self) -> Option<Vec<Delivery>> {
-        let first = self.queue.recv().await?;
+        let first = self.receive().await?;
         let mut bytes = first.content.memory_bytes();
         let mut group = vec![first];
         while group.len() < GROUP_BATCHES && bytes < GROUP_BYTES {

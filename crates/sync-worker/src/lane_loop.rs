@@ -76,7 +76,7 @@ impl Running {
             loop {
                 tokio::select! {
                     () = &mut attempt => break,
-                    delivery = self.lane.queue.recv() => match delivery {
+                    delivery = self.lane.receive() => match delivery {
                         Some(delivery) => delivery.drop_behind(&self.lane.directory).await,
                         None => return None,
                     },
@@ -92,6 +92,10 @@ impl Running {
     /// `groups`.
     async fn process(&mut self, mut jobs: Vec<Job>, groups: &mut VecDeque<Vec<Job>>) {
         while !jobs.is_empty() {
+            if self.failing_since.is_some() && self.lane.finish.is_cancelled() {
+                // Not acknowledged: whoever takes the partition over gets them again.
+                return;
+            }
             if self.is_down() {
                 for job in jobs.drain(..) {
                     job.drop_behind(&self.lane.directory).await;
@@ -278,7 +282,11 @@ impl Running {
 
     fn recovered(&mut self) {
         if self.failing_since.take().is_some() || self.is_down() {
-            tracing::info!(shard = self.lane.shard.name(), lane = self.lane.number, "the shard is back");
+            tracing::info!(
+                shard = self.lane.shard.name(),
+                lane = self.lane.number,
+                "the shard is back"
+            );
         }
         self.backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
         self.lane.health.send_replace(Health::Up);

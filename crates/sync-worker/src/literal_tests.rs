@@ -90,7 +90,10 @@ fn floats_are_written_as_the_exact_double() {
 
 #[test]
 fn a_decimal_that_is_not_digits_is_refused() {
-    assert_eq!(bytes(ColumnKind::Decimal, b"-12345678901234567890.123").as_deref(), Ok("-12345678901234567890.123"));
+    assert_eq!(
+        bytes(ColumnKind::Decimal, b"-12345678901234567890.123").as_deref(),
+        Ok("-12345678901234567890.123")
+    );
     for bad in [&b""[..], b"-", b".", b"1;DROP TABLE t", b"1.2.3", b"1e5", b"--1", b"0 OR 1"] {
         assert!(bytes(ColumnKind::Decimal, bad).is_err(), "{bad:?}");
     }

@@ -84,7 +84,8 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("tributary-sync-worker: {error:#}");
-            let code = error.downcast_ref::<WorkerError>().map_or(exit::FAILURE, WorkerError::exit_code);
+            let code =
+                error.downcast_ref::<WorkerError>().map_or(exit::FAILURE, WorkerError::exit_code);
             ExitCode::from(code)
         }
     }
@@ -109,7 +110,8 @@ async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 fn load(path: Option<&Path>) -> Result<Settings, WorkerError> {
-    let config: Config = config::load(path).map_err(|error: ConfigError| WorkerError::from(error))?;
+    let config: Config =
+        config::load(path).map_err(|error: ConfigError| WorkerError::from(error))?;
     Ok(config.validate()?)
 }
 
@@ -124,8 +126,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let scrape = worker.scrape();
     let served = CancellationToken::new();
     let upkeep = tokio::spawn(telemetry::metrics_upkeep(handle.clone(), served.clone()));
-    let pages =
-        tokio::spawn(admin.serve(handle, readiness, move || scrape.set(), served.clone()));
+    let pages = tokio::spawn(admin.serve(handle, readiness, move || scrape.set(), served.clone()));
     let outcome = worker.run(stop).await;
     served.cancel();
     let _ = tokio::join!(upkeep, pages);

@@ -53,13 +53,21 @@ pub const HEARTBEATS: &str = "tributary_heartbeats_answered_total";
 
 /// Says what each metric is and what it counts. Once, at the start.
 pub fn describe() {
-    describe_gauge!(DEVICE_LAG_SECONDS, Unit::Seconds, "How far a device's target is behind its source");
+    describe_gauge!(
+        DEVICE_LAG_SECONDS,
+        Unit::Seconds,
+        "How far a device's target is behind its source"
+    );
     describe_counter!(DEVICE_ROWS_APPLIED, Unit::Count, "Row changes applied, by device");
     describe_gauge!(DEVICE_INFO, Unit::Count, "1; the labels say which shard holds the device");
     describe_gauge!(DEVICE_PARKED, Unit::Count, "1 while the device is parked");
     describe_gauge!(DEVICE_APPLIED_FILE, Unit::Count, "Number of the binlog file applied up to");
     describe_gauge!(DEVICE_APPLIED_OFFSET, Unit::Bytes, "Offset in that binlog file");
-    describe_gauge!(DEVICE_PUBLISHED_FILE, Unit::Count, "Number of the binlog file published up to");
+    describe_gauge!(
+        DEVICE_PUBLISHED_FILE,
+        Unit::Count,
+        "Number of the binlog file published up to"
+    );
     describe_gauge!(DEVICE_PUBLISHED_OFFSET, Unit::Bytes, "Offset in that binlog file");
     describe_counter!(ROWS_APPLIED, Unit::Count, "Row changes applied");
     describe_counter!(BATCHES_APPLIED, Unit::Count, "Batches applied");
@@ -71,7 +79,11 @@ pub fn describe() {
     describe_counter!(UNREADABLE, Unit::Count, "Messages that could not be read");
     describe_gauge!(SHARD_UP, Unit::Count, "1 while the shard takes changes");
     describe_gauge!(LANE_QUEUE, Unit::Count, "Batches that wait for a lane");
-    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "From the watermarks' lock to the end of the commit");
+    describe_histogram!(
+        COMMIT_SECONDS,
+        Unit::Seconds,
+        "From the watermarks' lock to the end of the commit"
+    );
     describe_histogram!(GROUP_BATCHES, Unit::Count, "Batches in one transaction");
     describe_counter!(RETRIES, Unit::Count, "Transactions tried again, by class of the error");
     describe_gauge!(PARTITIONS_OWNED, Unit::Count, "Partitions whose lease this replica holds");

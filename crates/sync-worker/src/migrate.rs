@@ -59,7 +59,8 @@ pub async fn migrate(session: &mut Session, database: &str) -> Result<(), Migrat
         move |source| MigrateError::Statement { database, version, source }
     };
     let lock = format!("SELECT GET_LOCK('{LOCK}', {LOCK_WAIT_S})");
-    let got: Vec<Option<u8>> = session.rows("lock the migrations", &lock).await.map_err(failed(0))?;
+    let got: Vec<Option<u8>> =
+        session.rows("lock the migrations", &lock).await.map_err(failed(0))?;
     if got.first() != Some(&Some(1)) {
         return Err(MigrateError::Locked { database: database.to_owned() });
     }

@@ -17,7 +17,9 @@ const RECONNECT_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum NatsError {
     /// The credentials file cannot be read.
-    #[error("cannot read the NATS credentials file {path}: {source}; write it, or correct nats.credentials_file")]
+    #[error(
+        "cannot read the NATS credentials file {path}: {source}; write it, or correct nats.credentials_file"
+    )]
     Credentials {
         /// Which file.
         path: String,
@@ -25,7 +27,9 @@ pub enum NatsError {
         source: std::io::Error,
     },
     /// No server can be reached, or all refuse.
-    #[error("cannot connect to NATS at {servers}: {source}; start it, or correct [nats] in the configuration")]
+    #[error(
+        "cannot connect to NATS at {servers}: {source}; start it, or correct [nats] in the configuration"
+    )]
     Connect {
         /// Which servers.
         servers: String,
@@ -33,13 +37,17 @@ pub enum NatsError {
         source: async_nats::ConnectError,
     },
     /// The server is too old.
-    #[error("nats-server {found} is older than 2.11, which is the oldest that has what is needed: upgrade it")]
+    #[error(
+        "nats-server {found} is older than 2.11, which is the oldest that has what is needed: upgrade it"
+    )]
     TooOld {
         /// Its version.
         found: String,
     },
     /// The server has no JetStream.
-    #[error("nats-server {name} has no JetStream: add `jetstream {{ store_dir: … }}` to its configuration (see jetstream/nats-single.conf)")]
+    #[error(
+        "nats-server {name} has no JetStream: add `jetstream {{ store_dir: … }}` to its configuration (see jetstream/nats-single.conf)"
+    )]
     NoJetStream {
         /// Its name.
         name: String,
@@ -77,9 +85,8 @@ async fn options(config: &NatsConfig, worker_id: &str) -> Result<ConnectOptions,
         options = options.user_and_password(user.clone(), password.expose().to_owned());
     }
     if let Some(path) = &config.credentials_file {
-        options = options.credentials_file(path).await.map_err(|source| NatsError::Credentials {
-            path: path.display().to_string(),
-            source,
+        options = options.credentials_file(path).await.map_err(|source| {
+            NatsError::Credentials { path: path.display().to_string(), source }
         })?;
     }
     if let Some(path) = &config.tls_ca_file {

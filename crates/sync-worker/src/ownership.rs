@@ -173,7 +173,8 @@ impl State {
         let me = self.ownership.worker_id.as_str();
         let mine = share::owner(partition, live) == Some(me);
         let owner = held.lease.owner.as_deref();
-        let free = owner.is_none_or(|owner| owner == me || !live.iter().any(|worker| worker == owner));
+        let free =
+            owner.is_none_or(|owner| owner == me || !live.iter().any(|worker| worker == owner));
         match self.running.get(&partition) {
             Some(running) if held.revision != running.revision => {
                 tracing::warn!(partition, owner, "the lease is someone else's now");

@@ -178,7 +178,9 @@ fn another_server(row: &Watermark, header: &Header) -> Option<Parked> {
     let too_long = |text: &str| text.chars().count() > IDENTITY_CHARS_MAX;
     if too_long(&header.source) || header.resume.gtid.as_deref().is_some_and(too_long) {
         return Some(Parked {
-            reason: format!("a server identity or GTID of more than {IDENTITY_CHARS_MAX} characters"),
+            reason: format!(
+                "a server identity or GTID of more than {IDENTITY_CHARS_MAX} characters"
+            ),
             remedy: "find out what publishes under this device's id".to_owned(),
         });
     }

@@ -26,7 +26,9 @@ pub enum PlanError {
         column: String,
     },
     /// The primary keys differ.
-    #[error("table {table} has the primary key ({source_key}) at the device and ({target_key}) at the target")]
+    #[error(
+        "table {table} has the primary key ({source_key}) at the device and ({target_key}) at the target"
+    )]
     KeyDiffers {
         /// `database.table`.
         table: String,
@@ -36,7 +38,9 @@ pub enum PlanError {
         target_key: String,
     },
     /// A row is longer than the server takes.
-    #[error("a row of table {table} needs a statement of {bytes} bytes, the target takes {bytes_max}")]
+    #[error(
+        "a row of table {table} needs a statement of {bytes} bytes, the target takes {bytes_max}"
+    )]
     RowTooLarge {
         /// `database.table`.
         table: String,
@@ -101,7 +105,11 @@ pub struct Context<'a> {
 ///
 /// # Errors
 /// [`PlanError`]; the script then holds a part of them and must not be run.
-pub fn plan(work: &TableWork<'_>, context: Context<'_>, script: &mut Script) -> Result<(), PlanError> {
+pub fn plan(
+    work: &TableWork<'_>,
+    context: Context<'_>,
+    script: &mut Script,
+) -> Result<(), PlanError> {
     let columns = columns(work, &context)?;
     let writer = Writer::new(work, context, &columns);
     match &work.changes {
@@ -114,7 +122,8 @@ pub fn plan(work: &TableWork<'_>, context: Context<'_>, script: &mut Script) -> 
 fn columns(work: &TableWork<'_>, context: &Context<'_>) -> Result<Columns, PlanError> {
     let table = || format!("{}.{}", context.database, work.shape.table);
     if work.shape.has_key() {
-        let names = || work.identity.iter().map(|&i| work.shape.columns[usize::from(i)].name.as_str());
+        let names =
+            || work.identity.iter().map(|&i| work.shape.columns[usize::from(i)].name.as_str());
         if !context.target.has_key(names()) {
             return Err(PlanError::KeyDiffers {
                 table: table(),
@@ -163,15 +172,21 @@ fn keyed(
         Net::Upsert(row) => replace(row).then_some(Key::Image(*row)),
     });
     writer.delete_keys(gone, script)?;
-    let images = || effects.iter().filter_map(|effect| match effect {
-        Net::Upsert(row) => Some(*row),
-        Net::Delete(_) => None,
-    });
+    let images = || {
+        effects.iter().filter_map(|effect| match effect {
+            Net::Upsert(row) => Some(*row),
+            Net::Delete(_) => None,
+        })
+    };
     writer.upsert(images().filter(|row| !replace(row)), script)?;
     insert(images().filter(|row| replace(row)), writer, script)
 }
 
-fn keyless(changes: &[Change<'_>], writer: &Writer<'_>, script: &mut Script) -> Result<(), PlanError> {
+fn keyless(
+    changes: &[Change<'_>],
+    writer: &Writer<'_>,
+    script: &mut Script,
+) -> Result<(), PlanError> {
     let mut rest = changes;
     while let Some((first, tail)) = rest.split_first() {
         let is_insert = |change: &&Change<'_>| matches!(change, Change::Insert(_));
@@ -204,9 +219,7 @@ fn insert<'a>(
     writer.insert(rows.clone().filter(is_strict), Expect::Success, script)?;
     for row in rows.filter(|row| !is_strict(row)) {
         let expect = Expect::WarningsAtMost(writer.error_values(&row));
-        writer.leniently(script, |script| {
-            writer.insert(std::iter::once(row), expect, script)
-        })?;
+        writer.leniently(script, |script| writer.insert(std::iter::once(row), expect, script))?;
     }
     Ok(())
 }

@@ -10,8 +10,17 @@ use mysql_async::Row;
 const PACKET_BYTES_MIN: usize = 64 << 20;
 /// What the worker's account must be allowed, everywhere (`*.*`).
 const PRIVILEGES: [&str; 11] = [
-    "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES",
-    "CREATE VIEW", "SHOW VIEW",
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "INDEX",
+    "REFERENCES",
+    "CREATE VIEW",
+    "SHOW VIEW",
 ];
 
 /// One thing that was looked at.

@@ -26,7 +26,9 @@ const AGE_MIN: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
     /// Our own definition is damaged.
-    #[error("the definition {file} built into this program is no valid JSON: {source}; this is a bug")]
+    #[error(
+        "the definition {file} built into this program is no valid JSON: {source}; this is a bug"
+    )]
     Definition {
         /// Which file.
         file: &'static str,
@@ -34,13 +36,17 @@ pub enum ProvisionError {
         source: serde_json::Error,
     },
     /// JetStream did not answer.
-    #[error("JetStream does not answer a question about stream {STREAM}: {source}; look at the NATS servers")]
+    #[error(
+        "JetStream does not answer a question about stream {STREAM}: {source}; look at the NATS servers"
+    )]
     Get {
         /// Why.
         source: GetStreamError,
     },
     /// The stream cannot be created.
-    #[error("cannot create stream {STREAM}: {source}; give the worker's account the right to do so, and JetStream room for it (see jetstream/README.md)")]
+    #[error(
+        "cannot create stream {STREAM}: {source}; give the worker's account the right to do so, and JetStream room for it (see jetstream/README.md)"
+    )]
     Create {
         /// Why.
         source: CreateStreamError,
@@ -52,7 +58,9 @@ pub enum ProvisionError {
         source: UpdateStreamError,
     },
     /// A stream of this name exists that is not ours.
-    #[error("stream {STREAM} exists and cannot be used: its {what} is {found}, not {wanted}; {remedy}")]
+    #[error(
+        "stream {STREAM} exists and cannot be used: its {what} is {found}, not {wanted}; {remedy}"
+    )]
     Incompatible {
         /// Which setting.
         what: &'static str,
@@ -64,7 +72,9 @@ pub enum ProvisionError {
         remedy: &'static str,
     },
     /// A bucket cannot be opened.
-    #[error("JetStream does not answer a question about bucket {bucket}: {source}; look at the NATS servers")]
+    #[error(
+        "JetStream does not answer a question about bucket {bucket}: {source}; look at the NATS servers"
+    )]
     OpenBucket {
         /// Which bucket.
         bucket: String,
@@ -72,7 +82,9 @@ pub enum ProvisionError {
         source: async_nats::jetstream::context::KeyValueError,
     },
     /// A bucket cannot be created.
-    #[error("cannot create bucket {bucket}: {source}; give the worker's account the right to do so")]
+    #[error(
+        "cannot create bucket {bucket}: {source}; give the worker's account the right to do so"
+    )]
     CreateBucket {
         /// Which bucket.
         bucket: String,
@@ -292,7 +304,10 @@ mod tests {
         let found = definition(&config(64)).expect("valid");
         let wanted = definition(&config(32)).expect("valid");
         let error = check(&found, &wanted).expect_err("refused").to_string();
-        assert!(error.contains("partition(64,1)") && error.contains("set stream.partitions"), "{error}");
+        assert!(
+            error.contains("partition(64,1)") && error.contains("set stream.partitions"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -28,11 +28,7 @@ pub(crate) struct Writer<'a> {
 // === impl Writer ===
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(
-        work: &'a TableWork<'a>,
-        context: Context<'a>,
-        columns: &'a Columns,
-    ) -> Self {
+    pub(crate) fn new(work: &'a TableWork<'a>, context: Context<'a>, columns: &'a Columns) -> Self {
         let table = format!("{}.{}", quote(context.database), quote(&work.shape.table));
         Self { work, context, columns, table }
     }
@@ -135,7 +131,11 @@ impl<'a> Writer<'a> {
     }
 
     /// `DELETE` of exactly one row that equals `old`.
-    pub(crate) fn delete_one(&self, old: &RowRef<'_>, script: &mut Script) -> Result<(), PlanError> {
+    pub(crate) fn delete_one(
+        &self,
+        old: &RowRef<'_>,
+        script: &mut Script,
+    ) -> Result<(), PlanError> {
         self.one(script, |sql| {
             sql.extend_from_slice(format!("DELETE FROM {}", self.table).as_bytes());
             self.equals(sql, old)
@@ -261,7 +261,9 @@ impl<'a> Writer<'a> {
 fn comparable(column: &ColumnShape, encoding: &Encoding, json: bool) -> String {
     let name = quote(&column.name);
     let by_bytes = match column.kind {
-        ColumnKind::Text | ColumnKind::Json => *encoding == Encoding::AsIs || column.kind == ColumnKind::Json,
+        ColumnKind::Text | ColumnKind::Json => {
+            *encoding == Encoding::AsIs || column.kind == ColumnKind::Json
+        }
         ColumnKind::Geometry => true,
         _ => false,
     };

@@ -32,7 +32,8 @@ pub(crate) fn outcome(
     counter!(metrics::DUPLICATES).increment(tally.duplicates);
     counter!(metrics::DROPPED).increment(tally.dropped);
     if tally.rows > 0 {
-        counter!(metrics::DEVICE_ROWS_APPLIED, "device" => device.to_string()).increment(tally.rows);
+        counter!(metrics::DEVICE_ROWS_APPLIED, "device" => device.to_string())
+            .increment(tally.rows);
     }
     let newly_parked = outcome.pass.watermark.as_ref().and_then(|row| row.parked.as_ref());
     if let Some(parked) = newly_parked {

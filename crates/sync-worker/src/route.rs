@@ -116,7 +116,9 @@ impl Rule {
     /// The shard that it sends devices to.
     pub fn shard(&self) -> &str {
         match self {
-            Rule::Pin { shard, .. } | Rule::Range { shard, .. } | Rule::Label { shard, .. } => shard,
+            Rule::Pin { shard, .. } | Rule::Range { shard, .. } | Rule::Label { shard, .. } => {
+                shard
+            }
         }
     }
 
@@ -152,10 +154,12 @@ impl IdRange {
     /// True when the id lies in the range.
     pub fn contains(&self, id: &str) -> bool {
         match self {
-            Self::Numeric { prefix, from, to } => split_number(id).is_some_and(|(before, number)| {
-                prefix.as_deref().is_none_or(|prefix| prefix == before)
-                    && (*from..=*to).contains(&number)
-            }),
+            Self::Numeric { prefix, from, to } => {
+                split_number(id).is_some_and(|(before, number)| {
+                    prefix.as_deref().is_none_or(|prefix| prefix == before)
+                        && (*from..=*to).contains(&number)
+                })
+            }
             Self::Lexical { from, to } => (from.as_str()..=to.as_str()).contains(&id),
         }
     }
@@ -178,7 +182,8 @@ mod tests {
 
     fn routing(rules: Vec<Rule>) -> Routing {
         let shard = |name: &str| Candidate { name: name.into(), weight: 1.0 };
-        let labels = BTreeMap::from([("till-9".into(), BTreeMap::from([("region".into(), "eu".into())]))]);
+        let labels =
+            BTreeMap::from([("till-9".into(), BTreeMap::from([("region".into(), "eu".into())]))]);
         Routing { rules, shards: vec![shard("a"), shard("b"), shard("c")], labels }
     }
 

@@ -61,7 +61,12 @@ impl Scrape {
             gauge!(metrics::DEVICE_INFO, "device" => id(), "shard" => shard).set(1);
         }
         if let Some(row) = &known.watermark {
-            position(metrics::DEVICE_APPLIED_FILE, metrics::DEVICE_APPLIED_OFFSET, device, row.position);
+            position(
+                metrics::DEVICE_APPLIED_FILE,
+                metrics::DEVICE_APPLIED_OFFSET,
+                device,
+                row.position,
+            );
             gauge!(metrics::DEVICE_LAG_SECONDS, "device" => id()).set(lag_seconds(known, now_us));
         }
         if let Some(published) = known.published {
@@ -89,7 +94,10 @@ fn lag_seconds(known: &Knowledge, now_us: u64) -> f64 {
     std::time::Duration::from_micros(known.lag_us.max(age_us)).as_secs_f64()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a double; binlog files are far shorter than 2^53 bytes")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge is a double; binlog files are far shorter than 2^53 bytes"
+)]
 fn position(file: &'static str, offset: &'static str, device: &DeviceId, at: Position) {
     gauge!(file, "device" => device.to_string()).set(at.file);
     gauge!(offset, "device" => device.to_string()).set(at.offset as f64);

@@ -155,6 +155,9 @@ mod tests {
         script.push(1, Expect::OneRow, b"DO 2");
         assert!(!script.is_unconditional());
         script.truncate(1);
-        assert_eq!((packets(&script, 1000), script.is_unconditional()), (vec!["DO 1".into()], true));
+        assert_eq!(
+            (packets(&script, 1000), script.is_unconditional()),
+            (vec!["DO 1".into()], true)
+        );
     }
 }

@@ -27,7 +27,10 @@ pub fn treatment(statement: &Statement, device: &DeviceId) -> Treatment {
     };
     if !is_readable(statement) {
         return park(
-            format!("a statement with characters beyond ASCII in a character set that needs conversion (collation id {} of its client)", statement.charset_client),
+            format!(
+                "a statement with characters beyond ASCII in a character set that needs conversion (collation id {} of its client)",
+                statement.charset_client
+            ),
             "make the change at the shard by hand, and release the device with --skip-statement; let the device's clients use utf8mb4",
         );
     }
@@ -54,7 +57,8 @@ pub fn treatment(statement: &Statement, device: &DeviceId) -> Treatment {
 /// False for text in which a byte below 0x80 may be half of a character (big5, sjis, gbk, cp932,
 /// gb18030): it could end a name where there is no end.
 fn is_readable(statement: &Statement) -> bool {
-    let divides = matches!(statement.charset_client, 1 | 84 | 13 | 88 | 28 | 87 | 95 | 96 | 248..=250);
+    let divides =
+        matches!(statement.charset_client, 1 | 84 | 13 | 88 | 28 | 87 | 95 | 96 | 248..=250);
     !divides || statement.sql.is_ascii()
 }
 
@@ -75,9 +79,7 @@ fn of_ddl(ddl: Ddl, statement: &Statement, device: &DeviceId) -> Treatment {
         return Treatment::Nothing;
     }
     match unsupported(&ddl, &databases, device) {
-        Some((reason, remedy)) => {
-            Treatment::Park(Parked { reason, remedy: remedy.to_owned() })
-        }
+        Some((reason, remedy)) => Treatment::Park(Parked { reason, remedy: remedy.to_owned() }),
         None => Treatment::Apply(ddl),
     }
 }
@@ -101,13 +103,19 @@ fn unsupported(
     databases: &[String],
     device: &DeviceId,
 ) -> Option<(String, &'static str)> {
-    const BY_HAND: &str = "make the change at the shard by hand, then release the device with --skip-statement";
+    const BY_HAND: &str =
+        "make the change at the shard by hand, then release the device with --skip-statement";
     if let Some(system) = databases.iter().find(|name| mapping::is_system(name)) {
-        return Some((format!("a statement changes {system} and another database at once"), BY_HAND));
+        return Some((
+            format!("a statement changes {system} and another database at once"),
+            BY_HAND,
+        ));
     }
     if let Some(long) = databases.iter().find(|name| mapping::database(device, name).is_none()) {
         return Some((
-            format!("database {long} has too long a name: with the device's id it passes 64 characters"),
+            format!(
+                "database {long} has too long a name: with the device's id it passes 64 characters"
+            ),
             "rename the database at the device, or give the device a shorter id",
         ));
     }

@@ -109,8 +109,7 @@ impl Watermark {
             offset: take(&mut row, 3)?,
             part: take(&mut row, 4)?,
         };
-        let resume =
-            Position::boundary(take(&mut row, 5)?, take(&mut row, 6)?, take(&mut row, 7)?);
+        let resume = Position::boundary(take(&mut row, 5)?, take(&mut row, 6)?, take(&mut row, 7)?);
         let intent = take::<Option<u32>>(&mut row, 13)?.and_then(|epoch| {
             let position = Position {
                 epoch,
@@ -120,10 +119,8 @@ impl Watermark {
             };
             Some(Intent { position, fingerprint: text(&mut row, 17)? })
         });
-        let parked = text(&mut row, 18).map(|reason| Parked {
-            reason,
-            remedy: text(&mut row, 19).unwrap_or_default(),
-        });
+        let parked = text(&mut row, 18)
+            .map(|reason| Parked { reason, remedy: text(&mut row, 19).unwrap_or_default() });
         let watermark = Self {
             position,
             resume: Resume { position: resume, gtid: text(&mut row, 8) },

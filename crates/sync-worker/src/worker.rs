@@ -21,6 +21,9 @@ use tributary_wire::Limits;
 /// stream may hold messages from before it was lowered.
 const BODY_BYTES_MIN: usize = 8 << 20;
 
+/// Acknowledgements that are still on their way out get so long.
+const FLUSH: Duration = Duration::from_secs(2);
+
 /// A replica that is ready to run.
 #[derive(Debug)]
 pub struct Worker {
@@ -30,6 +33,7 @@ pub struct Worker {
     owned: Arc<Owned>,
     lanes: Lanes,
     running_lanes: JoinSet<()>,
+    finish: CancellationToken,
     readiness: Readiness,
 }
 
@@ -48,13 +52,18 @@ impl Worker {
         let shards: Vec<Arc<Shard>> =
             settings.shards.iter().cloned().map(Shard::new).map(Arc::new).collect();
         let directory = Arc::new(Directory::new(shards.clone(), settings.routing.clone()));
-        let mut running_lanes = JoinSet::new();
+        let (mut running_lanes, finish) = (JoinSet::new(), CancellationToken::new());
         let mut lanes = Vec::with_capacity(shards.len());
         for (index, shard) in shards.iter().enumerate() {
             let mut entrances = Vec::with_capacity(shard.settings().lanes);
             for number in 0..shard.settings().lanes {
-                let (entrance, lane) =
-                    lane::lane(Arc::clone(shard), index, number, Arc::clone(&directory));
+                let (entrance, lane) = lane::lane(
+                    Arc::clone(shard),
+                    index,
+                    number,
+                    Arc::clone(&directory),
+                    finish.clone(),
+                );
                 entrances.push(entrance);
                 running_lanes.spawn(lane.run());
             }
@@ -62,7 +71,7 @@ impl Worker {
         }
         let owned = Arc::default();
         let lanes = Arc::new(lanes);
-        Ok(Self { settings, client, directory, owned, lanes, running_lanes, readiness })
+        Ok(Self { settings, client, directory, owned, lanes, running_lanes, finish, readiness })
     }
 
     /// What sets the gauges before each scrape.
@@ -101,22 +110,25 @@ impl Worker {
             partitions = self.settings.stream.partitions,
             "running"
         );
-        let ownership = tokio::spawn(ownership.run(stop.clone()));
-        let answered = heartbeats.run(stop.clone()).await;
-        if answered.is_err() {
-            stop.cancel();
-        }
-        let grace = self.settings.grace;
-        let finished = shutdown::within(grace, async {
+        // Aborted when this future is dropped, so that nothing goes on behind its back.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(ownership.run(stop.clone()));
+        let mut lanes = self.running_lanes;
+        let ended = tokio::select! {
+            answered = heartbeats.run(stop.clone()) => answered.map_err(WorkerError::from),
+            // Lanes end when they are told to, and nobody has.
+            _ = lanes.join_next() => Err(WorkerError::Internal("a lane has ended")),
+        };
+        stop.cancel();
+        let finished = shutdown::within(self.settings.grace, async {
             // Ends when every partition is drained or its time is up.
-            let _ = ownership.await;
-            drop(self.lanes);
-            let mut lanes = self.running_lanes;
+            tasks.join_next().await;
+            self.finish.cancel();
             while lanes.join_next().await.is_some() {}
-            let _ = tokio::time::timeout(Duration::from_secs(2), self.client.flush()).await;
+            let _ = tokio::time::timeout(FLUSH, self.client.flush()).await;
         });
         finished.await?;
-        Ok(answered?)
+        ended
     }
 }
 

@@ -41,11 +41,17 @@ async fn a_crash_before_the_statement_runs_it_again() {
         device.ddl("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(10))");
         let batch = device.batch();
         let statement = barrier(&mut target, &device, &batch).await;
-        assert_eq!(ddl::begin(&mut target, &device.id, &statement).await.expect("begins"), Begun::Run);
+        assert_eq!(
+            ddl::begin(&mut target, &device.id, &statement).await.expect("begins"),
+            Begun::Run
+        );
         // The worker dies here. Its successor finds the note and an unchanged world.
         let mut successor = shard::connect(shard::server(flavour), &target.database).await;
         let again = barrier(&mut successor, &device, &batch).await;
-        assert_eq!(ddl::begin(&mut successor, &device.id, &again).await.expect("begins"), Begun::Run);
+        assert_eq!(
+            ddl::begin(&mut successor, &device.id, &again).await.expect("begins"),
+            Begun::Run
+        );
         apply_all(&mut successor, &device.id, &[&batch]).await;
         let sql = format!("SELECT COUNT(*) FROM `{}__app`.t", device.id);
         assert_eq!(query(&mut successor, &sql).await, ["0"]);
@@ -65,7 +71,10 @@ async fn a_crash_after_the_statement_does_not_run_it_again() {
         device.insert(&simple("t"), row(2, "y"));
         let batch = device.batch();
         let statement = barrier(&mut target, &device, &batch).await;
-        assert_eq!(ddl::begin(&mut target, &device.id, &statement).await.expect("begins"), Begun::Run);
+        assert_eq!(
+            ddl::begin(&mut target, &device.id, &statement).await.expect("begins"),
+            Begun::Run
+        );
         ddl::execute(&mut target, &device.id, &statement).await.expect("runs");
         // The worker dies here.
         let mut successor = shard::connect(shard::server(flavour), &target.database).await;
@@ -210,7 +219,11 @@ async fn a_foreign_key_that_cascades_parks_the_device_after_the_statement() {
         device.ddl("CREATE TABLE c (id INT PRIMARY KEY, p INT, CONSTRAINT fk FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE)");
         let batch = device.batch();
         let parked = shard::parked(&mut target, &device.id, &[&batch]).await;
-        assert!(parked.reason.contains("fk of") && parked.reason.contains("no binlog"), "{}", parked.reason);
+        assert!(
+            parked.reason.contains("fk of") && parked.reason.contains("no binlog"),
+            "{}",
+            parked.reason
+        );
         let row = shard::read(&mut target, &device.id).await.expect("a row");
         assert_eq!(row.position, device.end());
     }

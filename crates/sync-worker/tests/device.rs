@@ -8,7 +8,7 @@ use tributary_wire::{
 
 /// A value of a row, as the wire has it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     Null,
     Int(i64),
     UInt(u64),
@@ -19,7 +19,7 @@ pub enum Value {
 
 /// A change of a row.
 #[derive(Debug, Clone)]
-pub enum Change {
+pub(crate) enum Change {
     Insert(Vec<Value>),
     /// The row before, in all its columns, and after.
     Update(Vec<Value>, Vec<Value>),
@@ -27,56 +27,56 @@ pub enum Change {
 }
 
 /// Publishes what it is told to have done.
-pub struct Device {
-    pub id: DeviceId,
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
     builder: BatchBuilder,
     offset: u64,
     now_us: i64,
 }
 
-pub fn int(value: i64) -> Value {
+pub(crate) fn int(value: i64) -> Value {
     Value::Int(value)
 }
 
-pub fn text(value: &str) -> Value {
+pub(crate) fn text(value: &str) -> Value {
     Value::Bytes(value.as_bytes().to_vec())
 }
 
-pub fn bytes(value: &[u8]) -> Value {
+pub(crate) fn bytes(value: &[u8]) -> Value {
     Value::Bytes(value.to_vec())
 }
 
-pub fn column(name: &str, kind: ColumnKind) -> ColumnShape {
+pub(crate) fn column(name: &str, kind: ColumnKind) -> ColumnShape {
     let collation = if kind == ColumnKind::Text { 45 } else { 0 };
     ColumnShape { name: name.into(), kind, unsigned: false, nullable: true, collation, scale: 0 }
 }
 
 /// `app.<table>`; the first `key` columns are the primary key.
-pub fn table(table: &str, columns: Vec<ColumnShape>, key: u16) -> Arc<TableShape> {
+pub(crate) fn table(table: &str, columns: Vec<ColumnShape>, key: u16) -> Arc<TableShape> {
     let primary_key = (0..key).collect();
     Arc::new(TableShape { database: "app".into(), table: table.into(), columns, primary_key })
 }
 
 /// `app.<name>` with an integer key `id` and a text `v`.
-pub fn simple(name: &str) -> Arc<TableShape> {
+pub(crate) fn simple(name: &str) -> Arc<TableShape> {
     table(name, vec![column("id", ColumnKind::Integer), column("v", ColumnKind::Text)], 1)
 }
 
 /// The row of a [`simple`] table.
-pub fn row(id: i64, v: &str) -> Vec<Value> {
+pub(crate) fn row(id: i64, v: &str) -> Vec<Value> {
     vec![int(id), text(v)]
 }
 
-pub fn decode(message: &[u8]) -> Batch {
+pub(crate) fn decode(message: &[u8]) -> Batch {
     Batch::decode(message, &Limits::default()).expect("decodes")
 }
 
 impl Device {
-    pub fn new(id: &str) -> Self {
+    pub(crate) fn new(id: &str) -> Self {
         Self::with_source(id, "source-a", 1)
     }
 
-    pub fn with_source(id: &str, source: &str, run: u64) -> Self {
+    pub(crate) fn with_source(id: &str, source: &str, run: u64) -> Self {
         let id: DeviceId = id.parse().expect("valid");
         let prev = Position::beginning(1);
         let header = Header {
@@ -94,23 +94,23 @@ impl Device {
     }
 
     /// Where the log stands.
-    pub fn end(&self) -> Position {
+    pub(crate) fn end(&self) -> Position {
         self.builder.end()
     }
 
     /// Begins a transaction that is not committed yet.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.now_us += 1000;
         self.builder.begin(Position::boundary(1, 1, self.offset), self.now_us);
     }
 
-    pub fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.offset += 1000;
         let end = Position::boundary(1, 1, self.offset);
         self.builder.commit(end, Some(format!("source:{}", self.offset)));
     }
 
-    pub fn change(&mut self, shape: &Arc<TableShape>, change: &Change) {
+    pub(crate) fn change(&mut self, shape: &Arc<TableShape>, change: &Change) {
         let index = self.builder.table(shape);
         let identity = shape.identity();
         let of_key = |row: &[Value]| -> Vec<Value> {
@@ -130,7 +130,7 @@ impl Device {
         assert_eq!(pushed, Ok(Pushed::Taken));
     }
 
-    pub fn statement(&mut self, sql: &str) {
+    pub(crate) fn statement(&mut self, sql: &str) {
         let statement = Statement {
             database: "app".into(),
             sql: sql.as_bytes().to_vec(),
@@ -145,7 +145,7 @@ impl Device {
     }
 
     /// One transaction with these changes of one table.
-    pub fn transaction(&mut self, shape: &Arc<TableShape>, changes: &[Change]) {
+    pub(crate) fn transaction(&mut self, shape: &Arc<TableShape>, changes: &[Change]) {
         self.begin();
         for change in changes {
             self.change(shape, change);
@@ -154,24 +154,24 @@ impl Device {
     }
 
     /// One transaction with an insert.
-    pub fn insert(&mut self, shape: &Arc<TableShape>, row: Vec<Value>) {
+    pub(crate) fn insert(&mut self, shape: &Arc<TableShape>, row: Vec<Value>) {
         self.transaction(shape, &[Change::Insert(row)]);
     }
 
     /// One DDL statement, as its own transaction.
-    pub fn ddl(&mut self, sql: &str) {
+    pub(crate) fn ddl(&mut self, sql: &str) {
         self.begin();
         self.statement(sql);
         self.commit();
     }
 
     /// The message that holds everything since the last one.
-    pub fn seal(&mut self) -> Vec<u8> {
+    pub(crate) fn seal(&mut self) -> Vec<u8> {
         self.builder.seal().expect("seals").message
     }
 
     /// The same, decoded.
-    pub fn batch(&mut self) -> Batch {
+    pub(crate) fn batch(&mut self) -> Batch {
         decode(&self.seal())
     }
 }

@@ -70,26 +70,33 @@ async fn a_transaction_that_was_cut_is_continued_and_its_overlap_skipped() {
 
 #[tokio::test]
 async fn a_key_that_moves_and_values_that_swap_end_as_at_the_source() {
-    const DDL: &str = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100), UNIQUE (v)) CHARACTER SET utf8mb4";
+    const DDL: &str =
+        "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100), UNIQUE (v)) CHARACTER SET utf8mb4";
     for flavour in Flavour::ALL {
         let (mut target, mut device) = with_table(flavour, DDL).await;
         let (t, id) = (simple("t"), device.id.clone());
-        device.transaction(&t, &[
-            Change::Insert(row(1, "a")),
-            Change::Insert(row(2, "b")),
-            Change::Insert(row(3, "c")),
-        ]);
+        device.transaction(
+            &t,
+            &[
+                Change::Insert(row(1, "a")),
+                Change::Insert(row(2, "b")),
+                Change::Insert(row(3, "c")),
+            ],
+        );
         let first = device.batch();
         apply_all(&mut target, &id, &[&first]).await;
         // A swap of two unique values over a third, a moved key, a row gone and come back.
-        device.transaction(&t, &[
-            Change::Update(row(1, "a"), row(1, "tmp")),
-            Change::Update(row(2, "b"), row(2, "a")),
-            Change::Update(row(1, "tmp"), row(1, "b")),
-            Change::Update(row(3, "c"), row(30, "c")),
-            Change::Delete(row(2, "a")),
-            Change::Insert(row(2, "again")),
-        ]);
+        device.transaction(
+            &t,
+            &[
+                Change::Update(row(1, "a"), row(1, "tmp")),
+                Change::Update(row(2, "b"), row(2, "a")),
+                Change::Update(row(1, "tmp"), row(1, "b")),
+                Change::Update(row(3, "c"), row(30, "c")),
+                Change::Delete(row(2, "a")),
+                Change::Insert(row(2, "again")),
+            ],
+        );
         let second = device.batch();
         apply_all(&mut target, &id, &[&second]).await;
         let sql = format!("SELECT id, v FROM `{id}__app`.t ORDER BY id");
@@ -106,10 +113,10 @@ async fn keys_that_only_a_collation_tells_are_one_row() {
         let (t, id) = (table("t", columns, 1), device.id.clone());
         let key = |k: &str, v| vec![text(k), int(v)];
         device.transaction(&t, &[Change::Insert(key("a", 1)), Change::Insert(key("ß", 2))]);
-        device.transaction(&t, &[
-            Change::Update(key("a", 1), key("A", 3)),
-            Change::Update(key("ß", 2), key("s", 4)),
-        ]);
+        device.transaction(
+            &t,
+            &[Change::Update(key("a", 1), key("A", 3)), Change::Update(key("ß", 2), key("s", 4))],
+        );
         let batch = device.batch();
         apply_all(&mut target, &id, &[&batch]).await;
         device.transaction(&t, &[Change::Delete(key("A", 3)), Change::Insert(key("a", 5))]);
@@ -137,19 +144,25 @@ async fn a_table_without_a_key_keeps_every_one_of_its_equal_rows() {
         let r = |a: Value, s: &str| {
             vec![a, Value::F32(0.1), Value::F64(1.0 / 3.0), text(s), text("12.50"), int(2)]
         };
-        device.transaction(&t, &[
-            Change::Insert(r(int(1), "x")),
-            Change::Insert(r(int(1), "x")),
-            Change::Insert(r(int(1), "X")),
-            Change::Insert(r(Value::Null, "x ")),
-            Change::Insert(r(Value::Null, "x")),
-        ]);
+        device.transaction(
+            &t,
+            &[
+                Change::Insert(r(int(1), "x")),
+                Change::Insert(r(int(1), "x")),
+                Change::Insert(r(int(1), "X")),
+                Change::Insert(r(Value::Null, "x ")),
+                Change::Insert(r(Value::Null, "x")),
+            ],
+        );
         // Only the exact row may be hit: not another case, not other blanks, NULL equal to NULL.
-        device.transaction(&t, &[
-            Change::Delete(r(int(1), "x")),
-            Change::Update(r(Value::Null, "x"), r(int(7), "y")),
-            Change::Update(r(int(1), "X"), r(int(1), "Z")),
-        ]);
+        device.transaction(
+            &t,
+            &[
+                Change::Delete(r(int(1), "x")),
+                Change::Update(r(Value::Null, "x"), r(int(7), "y")),
+                Change::Update(r(int(1), "X"), r(int(1), "Z")),
+            ],
+        );
         let batch = device.batch();
         apply_all(&mut target, &id, &[&batch]).await;
         let sql = format!("SELECT a, CONCAT(s, '.') FROM `{id}__app`.t ORDER BY a, s");

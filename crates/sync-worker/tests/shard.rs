@@ -1,9 +1,9 @@
 //! Shards for the tests: one server of each kind for all of them, a bookkeeping database for each.
 
+use mysql_async::{Opts, OptsBuilder, Row};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use mysql_async::{Opts, OptsBuilder, Row};
-pub use tributary_sync_worker::apply::Target;
+pub(crate) use tributary_sync_worker::apply::Target;
 use tributary_sync_worker::apply::{self, Outcome, Work};
 use tributary_sync_worker::catalog::Catalog;
 use tributary_sync_worker::ddl;
@@ -22,7 +22,7 @@ fn start(flavour: Flavour) -> MySqlServer {
     MySqlServer::start(flavour, &options).expect("a server starts")
 }
 
-pub fn server(flavour: Flavour) -> &'static MySqlServer {
+pub(crate) fn server(flavour: Flavour) -> &'static MySqlServer {
     match flavour {
         Flavour::MySql => &MYSQL,
         Flavour::MariaDb => &MARIADB,
@@ -30,28 +30,36 @@ pub fn server(flavour: Flavour) -> &'static MySqlServer {
 }
 
 /// A name that no other test uses: a device's, or a database's.
-pub fn unique(prefix: &str) -> String {
+pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-pub fn opts(server: &MySqlServer) -> Opts {
+pub(crate) fn opts(server: &MySqlServer) -> Opts {
     let opts = Opts::from_url(&server.admin_url()).expect("a URL");
-    OptsBuilder::from_opts(opts).client_found_rows(true).prefer_socket(false).stmt_cache_size(0).into()
+    OptsBuilder::from_opts(opts)
+        .client_found_rows(true)
+        .prefer_socket(false)
+        .stmt_cache_size(0)
+        .into()
 }
 
 /// A target with a bookkeeping database of its own.
-pub async fn target(flavour: Flavour) -> Target {
+pub(crate) async fn target(flavour: Flavour) -> Target {
     connect(server(flavour), &unique("book").replace('-', "_")).await
 }
 
-pub async fn connect(server: &MySqlServer, database: &str) -> Target {
+pub(crate) async fn connect(server: &MySqlServer, database: &str) -> Target {
     let mut session = Session::connect(&opts(server)).await.expect("connects");
     migrate(&mut session, database).await.expect("migrates");
     Target { session, catalog: Catalog::default(), database: database.to_owned() }
 }
 
 /// Applies batches as a lane does, DDL included. Returns the device's watermark.
-pub async fn settle(target: &mut Target, device: &DeviceId, batches: &[&Batch]) -> Option<Watermark> {
+pub(crate) async fn settle(
+    target: &mut Target,
+    device: &DeviceId,
+    batches: &[&Batch],
+) -> Option<Watermark> {
     loop {
         let works = [work(device, batches)];
         let outcomes = apply::apply(target, &works).await.expect("applies");
@@ -61,24 +69,28 @@ pub async fn settle(target: &mut Target, device: &DeviceId, batches: &[&Batch]) 
     }
 }
 
-pub fn work<'a>(device: &'a DeviceId, batches: &[&'a Batch]) -> Work<'a> {
+pub(crate) fn work<'a>(device: &'a DeviceId, batches: &[&'a Batch]) -> Work<'a> {
     Work { device, batches: batches.to_vec(), park: None, must_exist: false }
 }
 
 /// What [`settle`] returns for a device that must not be parked.
-pub async fn apply_all(target: &mut Target, device: &DeviceId, batches: &[&Batch]) -> Watermark {
+pub(crate) async fn apply_all(
+    target: &mut Target,
+    device: &DeviceId,
+    batches: &[&Batch],
+) -> Watermark {
     let watermark = settle(target, device, batches).await.expect("the device has a row");
     assert_eq!(watermark.parked, None);
     watermark
 }
 
-pub async fn parked(target: &mut Target, device: &DeviceId, batches: &[&Batch]) -> Parked {
+pub(crate) async fn parked(target: &mut Target, device: &DeviceId, batches: &[&Batch]) -> Parked {
     let watermark = settle(target, device, batches).await.expect("the device has a row");
     watermark.parked.expect("the device is parked")
 }
 
 /// The rows of a query as text, columns joined with `|`, NULL as `~`.
-pub async fn query(target: &mut Target, sql: &str) -> Vec<String> {
+pub(crate) async fn query(target: &mut Target, sql: &str) -> Vec<String> {
     let rows: Vec<Row> = target.session.rows("test", sql).await.expect("the query runs");
     rows.into_iter().map(show).collect()
 }
@@ -95,18 +107,18 @@ fn show(row: Row) -> String {
     row.unwrap().into_iter().map(value).collect::<Vec<_>>().join("|")
 }
 
-pub async fn run(target: &mut Target, sql: &str) {
+pub(crate) async fn run(target: &mut Target, sql: &str) {
     target.session.run("test", sql.as_bytes()).await.expect("the statement runs");
 }
 
-pub async fn read(target: &mut Target, device: &DeviceId) -> Option<Watermark> {
+pub(crate) async fn read(target: &mut Target, device: &DeviceId) -> Option<Watermark> {
     let sql = watermark::select(&target.database, &[device], false);
     let rows = target.session.rows("test", &sql).await.and_then(watermark::parse).expect("reads");
     rows.into_iter().map(|(_, row)| row).next()
 }
 
 /// The rows of a query on a connection of its own; `None` when it fails.
-pub async fn try_query(server: &MySqlServer, sql: &str) -> Option<Vec<String>> {
+pub(crate) async fn try_query(server: &MySqlServer, sql: &str) -> Option<Vec<String>> {
     let mut session = Session::connect(&opts(server)).await.ok()?;
     let rows: Vec<Row> = session.rows("test", sql).await.ok()?;
     session.close().await;

@@ -1,9 +1,10 @@
 //! From JetStream to the shards and back to the publisher.
 
-use crate::device::{Device, row, simple};
+use crate::device::{Change, Device, row, simple};
 use crate::shard::{self, unique};
 use crate::worker::{self, Setup, connect, eventually, heartbeat_until, publish, start};
 use futures_util::StreamExt;
+use std::time::{Duration, Instant};
 use tributary_sync_worker::config::StreamConfig;
 use tributary_sync_worker::provision;
 use tributary_testkit::{Flavour, MySqlOptions, MySqlServer, NatsOptions, NatsServer};
@@ -15,7 +16,12 @@ fn nats() -> NatsServer {
     NatsServer::start(&NatsOptions::default()).expect("nats-server starts")
 }
 
-fn setup<'a>(id: &'a str, nats: &NatsServer, shards: &[(&'a str, &MySqlServer)], bookkeeping: &'a str) -> Setup<'a> {
+fn setup<'a>(
+    id: &'a str,
+    nats: &NatsServer,
+    shards: &[(&'a str, &MySqlServer)],
+    bookkeeping: &'a str,
+) -> Setup<'a> {
     Setup {
         id,
         nats: nats.url(),
@@ -64,8 +70,8 @@ async fn batches_of_many_devices_reach_both_shards_and_heartbeats_say_so() {
         })
         .await;
         assert_eq!(reply.directive, None);
-        let rows = |server| async { shard::try_query(server, &select(&device.id)).await };
-        let (m, d) = (rows(mysql).await, rows(mariadb).await);
+        let m = shard::try_query(mysql, &select(&device.id)).await;
+        let d = shard::try_query(mariadb, &select(&device.id)).await;
         let there = if m.is_some() { 0 } else { 1 };
         held[there] += 1;
         assert_eq!(m.or(d).expect("at one shard"), ["1|x", "2|x", "3|x", "4|x", "5|x"]);
@@ -77,8 +83,7 @@ async fn batches_of_many_devices_reach_both_shards_and_heartbeats_say_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_device_is_told_that_nothing_is_applied() {
     let (nats, book) = (nats(), book());
-    let worker =
-        start(&setup("w", &nats, &[("m", shard::server(Flavour::MySql))], &book)).await;
+    let worker = start(&setup("w", &nats, &[("m", shard::server(Flavour::MySql))], &book)).await;
     let client = connect(&nats).await;
     let id: DeviceId = unique("new").parse().expect("valid");
     let reply = heartbeat_until(&client, &id, 1, None, |_| true).await;
@@ -141,9 +146,7 @@ async fn a_device_whose_data_are_refused_is_parked_alone_and_goes_on_after_its_r
         publish(&client, &device.id.clone(), device.seal()).await;
     }
     eventually(mysql, &select(&good.id), &["1|too long"]).await;
-    let parked = |reply: &tributary_wire::HeartbeatReply| {
-        matches!(&reply.directive, Some(Directive::Parked { reason }) if reason.contains("too long"))
-    };
+    let parked = |reply: &tributary_wire::HeartbeatReply| matches!(&reply.directive, Some(Directive::Parked { reason }) if reason.contains("too long"));
     heartbeat_until(&client, &bad.id, 1, Some(bad.end()), parked).await;
     let settings = worker::settings(&configuration);
     let list = tributary_sync_worker::operate::parked(&settings).await.expect("lists");
@@ -242,7 +245,7 @@ async fn a_shard_that_is_killed_delays_no_other_and_catches_up() {
 async fn two_workers_share_the_partitions_and_one_takes_over_from_a_dead_one() {
     let (nats, book) = (nats(), book());
     let mysql = shard::server(Flavour::MySql);
-    let first = start(&setup("w1", &nats, &[("m", mysql)], &book)).await;
+    let mut first = worker::spawn(&setup("w1", &nats, &[("m", mysql)], &book));
     let second = start(&setup("w2", &nats, &[("m", mysql)], &book)).await;
     let client = connect(&nats).await;
     let mut devices: Vec<Device> = (0..12).map(|_| Device::new(&unique("dev"))).collect();
@@ -254,9 +257,13 @@ async fn two_workers_share_the_partitions_and_one_takes_over_from_a_dead_one() {
     for device in &devices {
         eventually(mysql, &select(&device.id), &["1|x"]).await;
     }
-    let owners = owners(&client).await;
-    assert!(owners.contains(&"w1".to_owned()) && owners.contains(&"w2".to_owned()), "{owners:?}");
-    first.abandon();
+    let deadline = Instant::now() + worker::DEADLINE;
+    let both = |owners: &[String]| ["w1", "w2"].iter().all(|w| owners.iter().any(|o| o == w));
+    while !both(&owners(&client).await) {
+        assert!(Instant::now() < deadline, "the second worker got no partition");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    first.child.kill().expect("killed");
     for device in &mut devices {
         device.insert(&simple("t"), row(2, "y"));
         publish(&client, &device.id.clone(), device.seal()).await;
@@ -265,6 +272,71 @@ async fn two_workers_share_the_partitions_and_one_takes_over_from_a_dead_one() {
         eventually(mysql, &select(&device.id), &["1|x", "2|y"]).await;
     }
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_again_and_again_loses_and_repeats_nothing() {
+    let (nats, book) = (nats(), book());
+    for flavour in Flavour::ALL {
+        let server = shard::server(flavour);
+        let client = connect(&nats).await;
+        let mut device = Device::new(&unique("dev"));
+        let id = device.id.clone();
+        // Without a key, so that a change applied twice or left out shows.
+        device.ddl("CREATE TABLE t (id INT, v VARCHAR(100))");
+        let columns = simple("t").columns.clone();
+        let t = crate::device::table("t", columns, 0);
+        let mut messages = vec![device.seal()];
+        for n in 0..200 {
+            device.transaction(
+                &t,
+                &[
+                    Change::Insert(row(n, "a")),
+                    Change::Update(row(n, "a"), row(n, "b")),
+                    Change::Insert(row(n, "c")),
+                    Change::Delete(row(n, "c")),
+                ],
+            );
+            if n % 40 == 20 {
+                device.ddl(&format!("ALTER TABLE t ADD INDEX (id), COMMENT='{n}'"));
+            }
+            messages.push(device.seal());
+        }
+        for chunk in messages.chunks(40) {
+            let mut process = worker::spawn(&setup("w", &nats, &[("m", server)], &book));
+            for message in chunk {
+                publish(&client, &id, message.clone()).await;
+            }
+            process.child.kill().expect("killed");
+        }
+        let process = worker::spawn(&setup("w", &nats, &[("m", server)], &book));
+        let sql = format!("SELECT COUNT(*), COUNT(DISTINCT id), MIN(v), MAX(v) FROM `{id}__app`.t");
+        eventually(server, &sql, &["200|200|b|b"]).await;
+        let sql = format!(
+            "SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics WHERE table_schema='{id}__app'"
+        );
+        eventually(server, &sql, &["5"]).await;
+        drop(process);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_told_to_stop_ends_cleanly_and_gives_its_leases_back() {
+    let (nats, book) = (nats(), book());
+    let mysql = shard::server(Flavour::MySql);
+    let client = connect(&nats).await;
+    let mut device = Device::new(&unique("dev"));
+    device.ddl(SIMPLE);
+    let mut process = worker::spawn(&setup("w", &nats, &[("m", mysql)], &book));
+    let deadline = Instant::now() + worker::DEADLINE;
+    while async_nats::jetstream::new(client.clone()).get_stream("CHANGES").await.is_err() {
+        assert!(Instant::now() < deadline, "no stream: {}", process.log());
+    }
+    publish(&client, &device.id.clone(), device.seal()).await;
+    eventually(mysql, &select(&device.id), &[]).await;
+    let status = process.child.terminate(Duration::from_secs(20)).expect("it ends");
+    assert!(status.success(), "{status}: {}", process.log());
+    assert_eq!(owners(&client).await, [""; 0]);
 }
 
 /// Who holds the leases.
@@ -304,8 +376,9 @@ async fn a_nats_that_lost_everything_is_provisioned_again_and_the_device_goes_on
 async fn a_stream_with_another_number_of_partitions_is_refused() {
     let nats = nats();
     let context = async_nats::jetstream::new(connect(&nats).await);
-    let config = |partitions| StreamConfig { partitions, max_gib: Some(1), ..StreamConfig::default() };
-    let ttl = std::time::Duration::from_secs(3);
+    let config =
+        |partitions| StreamConfig { partitions, max_gib: Some(1), ..StreamConfig::default() };
+    let ttl = Duration::from_secs(3);
     provision::reconcile(&context, &config(8), ttl).await.expect("created");
     provision::reconcile(&context, &config(8), ttl).await.expect("idempotent");
     let error = provision::reconcile(&context, &config(16), ttl).await.expect_err("refused");
@@ -318,7 +391,8 @@ async fn a_server_without_jetstream_is_refused_with_the_remedy() {
     let nats = NatsServer::start(&options).expect("nats-server starts");
     let settings =
         worker::settings(&setup("w", &nats, &[("m", shard::server(Flavour::MySql))], "book"));
-    let error = tributary_sync_worker::nats::connect(&settings.nats, "w").await.expect_err("refused");
+    let error =
+        tributary_sync_worker::nats::connect(&settings.nats, "w").await.expect_err("refused");
     assert!(error.to_string().contains("add `jetstream"), "{error}");
 }
 
@@ -328,14 +402,25 @@ async fn our_partition_function_is_the_servers() {
     let client = connect(&nats).await;
     let context = async_nats::jetstream::new(client.clone());
     let config = StreamConfig { partitions: 64, max_gib: Some(1), ..StreamConfig::default() };
-    let ttl = std::time::Duration::from_secs(3);
+    let ttl = Duration::from_secs(3);
     let made = provision::reconcile(&context, &config, ttl).await.expect("created");
     let ids: Vec<DeviceId> = (0..1000)
-        .map(|i| if i % 2 == 0 { format!("DEVICE_{i:03}") } else { format!("till-{i}-é").replace('é', "x") })
+        .map(|i| {
+            if i % 2 == 0 {
+                format!("DEVICE_{i:03}")
+            } else {
+                format!("till-{i}-é").replace('é', "x")
+            }
+        })
         .map(|id| id.parse().expect("valid"))
         .collect();
     for id in &ids {
-        context.publish(id.changes_subject(), "x".into()).await.expect("published").await.expect("stored");
+        context
+            .publish(id.changes_subject(), "x".into())
+            .await
+            .expect("published")
+            .await
+            .expect("stored");
     }
     let mut subjects = made.stream.info_with_subjects("changes.>").await.expect("subjects");
     let mut seen = 0;

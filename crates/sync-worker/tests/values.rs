@@ -69,7 +69,8 @@ async fn numbers_keep_their_last_digit() {
             int(2155),
         ],
     ];
-    let types = "i BIGINT, u BIGINT UNSIGNED, f FLOAT, d DOUBLE, n DECIMAL(65,30), b BIT(64), y YEAR";
+    let types =
+        "i BIGINT, u BIGINT UNSIGNED, f FLOAT, d DOUBLE, n DECIMAL(65,30), b BIT(64), y YEAR";
     for flavour in Flavour::ALL {
         let select = "i, u, f = 3.4028234663852886e38, d, n, b + 0, CAST(y AS CHAR)";
         let stored = store(flavour, types, columns.clone(), &rows, select).await;
@@ -79,7 +80,10 @@ async fn numbers_keep_their_last_digit() {
              -99999999999999999999999999999999999.999999999999999999999999999999|18446744073709551615|0000",
             "{flavour}"
         );
-        assert!(stored[1].contains("|0.30000000000000004|0.000000000000000000000000000001|0|2155"), "{stored:?}");
+        assert!(
+            stored[1].contains("|0.30000000000000004|0.000000000000000000000000000001|0|2155"),
+            "{stored:?}"
+        );
     }
 }
 
@@ -141,12 +145,19 @@ async fn text_keeps_its_bytes_in_every_character_set() {
     let sjis = [0x95, 0x5c, 0x8e, 0xa6];
     let utf16 = [0xd8, 0x3d, 0xde, 0x00, 0x00, 0x27, 0x00, 0x5c];
     let rows = [
-        vec![text("é'\"\\\0\n\r\x1a😀%_"), bytes(b"\xe9'\\\x80"), bytes(&gbk), bytes(&utf16), bytes(&sjis)],
+        vec![
+            text("é'\"\\\0\n\r\x1a😀%_"),
+            bytes(b"\xe9'\\\x80"),
+            bytes(&gbk),
+            bytes(&utf16),
+            bytes(&sjis),
+        ],
         vec![text(""), bytes(b""), bytes(b""), bytes(b""), bytes(b"")],
         vec![text("x  "), bytes(b"x  "), bytes(b"x  "), bytes(&[0, 0x78, 0, 0x20]), bytes(b"x ")],
     ];
     for flavour in Flavour::ALL {
-        let select = "HEX(u8), HEX(l1), HEX(gb), HEX(u16), HEX(sj), CHAR_LENGTH(gb), CHAR_LENGTH(u16)";
+        let select =
+            "HEX(u8), HEX(l1), HEX(gb), HEX(u16), HEX(sj), CHAR_LENGTH(gb), CHAR_LENGTH(u16)";
         let stored = store(flavour, types, columns.clone(), &rows, select).await;
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<String>();
         assert_eq!(
@@ -181,7 +192,8 @@ async fn rows_are_found_by_text_keys_of_every_character_set() {
                 "CREATE TABLE t (k VARCHAR(20) CHARACTER SET {set} PRIMARY KEY, v INT)"
             ));
             let t = table("t", vec![charset("k", collation), column("v", ColumnKind::Integer)], 1);
-            let keyless = table("l", vec![charset("k", collation), column("v", ColumnKind::Integer)], 0);
+            let keyless =
+                table("l", vec![charset("k", collation), column("v", ColumnKind::Integer)], 0);
             device.ddl(&format!("CREATE TABLE l (k VARCHAR(20) CHARACTER SET {set}, v INT)"));
             let row = |v| vec![bytes(&key), int(v)];
             for shape in [&t, &keyless] {
@@ -242,7 +254,13 @@ async fn enums_sets_json_and_binaries_are_exact() {
         let select = "e + 0, CONCAT(e), s + 0, j, SHA2(b, 256), ST_AsText(g)";
         let stored = store(flavour, types, columns.clone(), &rows, select).await;
         let json = r#"{"k": "é'\"\\ \u0000"}"#;
-        assert_eq!(stored[0], format!("2|b|5|{json}|40aff2e9d2d8922e47afd4648e6967497158785fbd1da870e7110266bf944880|POINT(1 2)"), "{flavour}");
+        assert_eq!(
+            stored[0],
+            format!(
+                "2|b|5|{json}|40aff2e9d2d8922e47afd4648e6967497158785fbd1da870e7110266bf944880|POINT(1 2)"
+            ),
+            "{flavour}"
+        );
         assert!(stored[1].starts_with("0||0|null|e3b0c442"), "{stored:?}");
         assert_eq!(stored[2], "~|~|~|~|~|~");
     }

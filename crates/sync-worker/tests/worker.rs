@@ -8,28 +8,30 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tributary_runtime::{CancellationToken, Readiness, config};
 use tributary_sync_worker::{Config, Settings, Worker, WorkerError};
-use tributary_testkit::{MySqlServer, NatsServer, Scratch};
+use tributary_testkit::{GuardedChild, GuardedCommand, MySqlServer, NatsServer, Scratch};
 use tributary_wire::{DeviceId, HeartbeatReply, HeartbeatRequest, Position};
 
 /// What a test's condition may take: two cores may be busy with other tests.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+const CONFIG: &str = "worker.toml";
 
 /// A worker that runs in this process.
-pub struct Running {
+pub(crate) struct Running {
     stop: CancellationToken,
     task: JoinHandle<Result<(), WorkerError>>,
 }
 
 /// How a worker is to be configured.
-pub struct Setup<'a> {
-    pub id: &'a str,
-    pub nats: String,
-    pub shards: Vec<(&'a str, u16)>,
-    pub bookkeeping: &'a str,
-    pub more: &'a str,
+pub(crate) struct Setup<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) nats: String,
+    pub(crate) shards: Vec<(&'a str, u16)>,
+    pub(crate) bookkeeping: &'a str,
+    pub(crate) more: &'a str,
 }
 
-pub fn settings(setup: &Setup<'_>) -> Settings {
+fn write(setup: &Setup<'_>) -> Scratch {
     let mut text = format!(
         "{}\n[nats]\nurl = \"{}\"\n[stream]\npartitions = 8\nmax_gib = 1\n\
          [worker]\nid = \"{}\"\nlease_ttl_s = 3\n[admin]\nlisten = \"127.0.0.1:0\"\n",
@@ -44,17 +46,45 @@ pub fn settings(setup: &Setup<'_>) -> Settings {
         );
     }
     let scratch = Scratch::new().expect("a directory");
-    let path = scratch.path().join("worker.toml");
-    fs::write(&path, text).expect("writes");
+    fs::write(scratch.path().join(CONFIG), text).expect("writes");
+    scratch
+}
+
+pub(crate) fn settings(setup: &Setup<'_>) -> Settings {
+    let scratch = write(setup);
+    let path = scratch.path().join(CONFIG);
     let config: Config = config::load_with(Some(&path), []).expect("the configuration is read");
     config.validate().expect("the configuration is valid")
 }
 
-pub async fn start(setup: &Setup<'_>) -> Running {
+/// A worker in a process of its own, which can be killed.
+pub(crate) struct Process {
+    pub(crate) child: GuardedChild,
+    scratch: Scratch,
+}
+
+pub(crate) fn spawn(setup: &Setup<'_>) -> Process {
+    let scratch = write(setup);
+    let child = GuardedCommand::new(env!("CARGO_BIN_EXE_tributary-sync-worker"))
+        .args(["--config".into(), scratch.path().join(CONFIG).into_os_string()])
+        .log_to(scratch.path().join("worker.log"))
+        .spawn()
+        .expect("the worker starts");
+    Process { child, scratch }
+}
+
+impl Process {
+    /// Everything that it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.scratch.path().join("worker.log")).unwrap_or_default()
+    }
+}
+
+pub(crate) async fn start(setup: &Setup<'_>) -> Running {
     start_with(settings(setup)).await
 }
 
-pub async fn start_with(settings: Settings) -> Running {
+pub(crate) async fn start_with(settings: Settings) -> Running {
     let worker = Worker::start(settings, Readiness::default()).await.expect("the worker starts");
     let stop = CancellationToken::new();
     Running { task: tokio::spawn(worker.run(stop.clone())), stop }
@@ -62,23 +92,18 @@ pub async fn start_with(settings: Settings) -> Running {
 
 impl Running {
     /// As SIGTERM does.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("it does not panic").expect("it stops cleanly");
     }
-
-    /// As SIGKILL does to the tasks that run; connections of others may live on for a moment.
-    pub fn abandon(self) {
-        self.task.abort();
-    }
 }
 
-pub async fn connect(nats: &NatsServer) -> Client {
+pub(crate) async fn connect(nats: &NatsServer) -> Client {
     async_nats::connect(nats.url()).await.expect("connects to NATS")
 }
 
 /// Publishes as a device does, and waits until the stream has it.
-pub async fn publish(client: &Client, device: &DeviceId, message: Vec<u8>) {
+pub(crate) async fn publish(client: &Client, device: &DeviceId, message: Vec<u8>) {
     let context = async_nats::jetstream::new(client.clone());
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -91,7 +116,7 @@ pub async fn publish(client: &Client, device: &DeviceId, message: Vec<u8>) {
 }
 
 /// A heartbeat, and its answer if one comes within two seconds.
-pub async fn heartbeat(
+pub(crate) async fn heartbeat(
     client: &Client,
     device: &DeviceId,
     run: u64,
@@ -111,7 +136,7 @@ pub async fn heartbeat(
 }
 
 /// Asks until the answer is as wanted.
-pub async fn heartbeat_until(
+pub(crate) async fn heartbeat_until(
     client: &Client,
     device: &DeviceId,
     run: u64,
@@ -132,13 +157,13 @@ pub async fn heartbeat_until(
     panic!("no heartbeat was answered as wanted; the last answer: {last:?}");
 }
 
-/// Waits until the query's rows are as wanted. A failing query (no such table yet) counts as no rows.
-pub async fn eventually(server: &MySqlServer, sql: &str, wanted: &[&str]) {
+/// Waits until the query's rows are as wanted; it may fail until then, for lack of the table.
+pub(crate) async fn eventually(server: &MySqlServer, sql: &str, wanted: &[&str]) {
     let deadline = Instant::now() + DEADLINE;
-    let mut last = Vec::new();
+    let mut last = None;
     while Instant::now() < deadline {
-        last = shard::try_query(server, sql).await.unwrap_or_default();
-        if last == wanted {
+        last = shard::try_query(server, sql).await;
+        if last.as_ref().is_some_and(|rows| rows == wanted) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -76,14 +76,16 @@ pub fn refused(message: &str) -> Option<&str> {
 
 /// The statement with one collation's name replaced wherever it stands as a word, in any case.
 pub fn replace(sql: &[u8], from: &str, to: &str) -> Vec<u8> {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80;
+    let is_word =
+        |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80;
     let mut out = Vec::with_capacity(sql.len());
     let mut at = 0;
     while at < sql.len() {
         let end = at + from.len();
-        let matches = sql.get(at..end).is_some_and(|text| text.eq_ignore_ascii_case(from.as_bytes()))
-            && (at == 0 || !is_word(sql[at - 1]))
-            && sql.get(end).is_none_or(|byte| !is_word(*byte));
+        let matches =
+            sql.get(at..end).is_some_and(|text| text.eq_ignore_ascii_case(from.as_bytes()))
+                && (at == 0 || !is_word(sql[at - 1]))
+                && sql.get(end).is_none_or(|byte| !is_word(*byte));
         if matches {
             out.extend_from_slice(to.as_bytes());
             at = end;
@@ -106,8 +108,12 @@ mod tests {
 
     #[test]
     fn the_nearest_collation_keeps_sensitivity_and_padding_where_it_can() {
-        let new = charsets(&["utf8mb4_uca1400_ai_ci", "utf8mb4_uca1400_nopad_ai_ci", "utf8mb4_bin"]);
-        assert_eq!(nearest("utf8mb4_0900_ai_ci", &new).as_deref(), Some("utf8mb4_uca1400_nopad_ai_ci"));
+        let new =
+            charsets(&["utf8mb4_uca1400_ai_ci", "utf8mb4_uca1400_nopad_ai_ci", "utf8mb4_bin"]);
+        assert_eq!(
+            nearest("utf8mb4_0900_ai_ci", &new).as_deref(),
+            Some("utf8mb4_uca1400_nopad_ai_ci")
+        );
         assert_eq!(nearest("utf8mb4_de_pb_0900_as_cs", &new).as_deref(), Some("utf8mb4_bin"));
         let old = charsets(&["utf8mb4_unicode_520_ci"]);
         assert_eq!(name(255, &old).as_deref(), Some("utf8mb4_unicode_520_ci"));

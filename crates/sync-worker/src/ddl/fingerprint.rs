@@ -52,7 +52,8 @@ pub(crate) fn compare(ddl: &Ddl, noted: &Fingerprint, now: &Fingerprint) -> Begu
         return Begun::TookEffect;
     }
     let stands = |name: &&String| {
-        now.looks.get(*name).is_some_and(|look| look != ABSENT) && now.looks.get(*name) == noted.looks.get(*name)
+        now.looks.get(*name).is_some_and(|look| look != ABSENT)
+            && now.looks.get(*name) == noted.looks.get(*name)
     };
     let rest: Vec<(String, String)> = noted
         .looks
@@ -100,7 +101,11 @@ impl Fingerprint {
     }
 }
 
-async fn table_look(session: &mut Session, database: &str, table: &str) -> Result<String, SqlError> {
+async fn table_look(
+    session: &mut Session,
+    database: &str,
+    table: &str,
+) -> Result<String, SqlError> {
     let sql = format!("SHOW CREATE TABLE {}.{}", quote(database), quote(table));
     let definition = match first(session, &sql, 1).await {
         Ok(definition) => without_counter(&definition.unwrap_or_default()),
@@ -165,7 +170,8 @@ async fn first(
     column: usize,
 ) -> Result<Option<String>, SqlError> {
     let rows: Vec<Row> = session.rows("look at an object", sql).await?;
-    let text = rows.into_iter().next().and_then(|mut row| row.take_opt::<Option<Vec<u8>>, _>(column));
+    let text =
+        rows.into_iter().next().and_then(|mut row| row.take_opt::<Option<Vec<u8>>, _>(column));
     let bytes = text.and_then(Result::ok).flatten();
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
@@ -219,7 +225,10 @@ mod tests {
     #[test]
     fn the_counter_of_a_table_is_no_part_of_its_look() {
         let with = "CREATE TABLE `t` (\n) ENGINE=InnoDB AUTO_INCREMENT=17 DEFAULT CHARSET=utf8mb4";
-        assert_eq!(without_counter(with), "CREATE TABLE `t` (\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4");
+        assert_eq!(
+            without_counter(with),
+            "CREATE TABLE `t` (\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
+        );
     }
 
     #[test]

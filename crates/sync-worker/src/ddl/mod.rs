@@ -112,7 +112,8 @@ pub async fn begin(
         return Ok(Begun::MovedOn);
     };
     let objects = fingerprint::objects(&barrier.ddl, &barrier.statement.database, device);
-    let now = Fingerprint::take(&mut target.session, &objects).await.map_err(DdlError::Bookkeeping)?;
+    let now =
+        Fingerprint::take(&mut target.session, &objects).await.map_err(DdlError::Bookkeeping)?;
     let noted = row.intent.as_ref().filter(|intent| intent.position == barrier.before);
     if let Some(noted) = noted.and_then(|intent| Fingerprint::parse(&intent.fingerprint)) {
         end(target, b"ROLLBACK").await?;

@@ -52,7 +52,8 @@ pub(super) async fn drop_rest(
     rest: &[(String, String)],
 ) -> Result<(), DdlError> {
     let what = if barrier.ddl.kind == DdlKind::DropView { "VIEW" } else { "TABLE" };
-    let names = rest.iter().map(|(database, table)| format!("{}.{}", quote(database), quote(table)));
+    let names =
+        rest.iter().map(|(database, table)| format!("{}.{}", quote(database), quote(table)));
     let sql = format!("DROP {what} IF EXISTS {}", names.collect::<Vec<_>>().join(","));
     target.catalog.clear();
     let outcome = target.session.run_within("finish a DROP", sql.as_bytes(), LIMIT).await;
@@ -111,7 +112,9 @@ async fn make_databases(
         let is_default = name == statement.database && statement.collation_database != 0;
         let id = if is_default { statement.collation_database } else { statement.collation_server };
         let collate = match (charsets.charset(id), collation::name(id, &charsets)) {
-            (Some(charset), Some(collation)) => format!(" CHARACTER SET {charset} COLLATE {collation}"),
+            (Some(charset), Some(collation)) => {
+                format!(" CHARACTER SET {charset} COLLATE {collation}")
+            }
             _ => String::new(),
         };
         let name = quote(&mapped(device, &name));
