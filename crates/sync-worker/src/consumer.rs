@@ -25,8 +25,8 @@ pub struct ConsumerError {
     pub reason: String,
 }
 
-/// Makes the consumer for a partition's new owner, where the former owner's had come to, and deletes
-/// the former owners'.
+/// Makes the consumer for a partition's new owner, where the former owner's had come to, or at
+/// `replay_from` if that is earlier, and deletes the former owners'.
 ///
 /// # Errors
 /// [`ConsumerError`].
@@ -34,14 +34,16 @@ pub async fn take_over(
     stream: &Stream,
     partition: u32,
     generation: u64,
+    replay_from: Option<u64>,
 ) -> Result<PullConsumer, ConsumerError> {
     let failed = |operation| move |source: async_nats::Error| error(operation, partition, &source);
     let former = former(stream, partition).await.map_err(failed("find the former consumers"))?;
     let info = stream.get_info().await;
     let info = info.map_err(|source| error("ask for the stream", partition, &source))?;
     let newest = former.iter().max_by_key(|(generation, _)| *generation);
-    let start = newest
-        .map_or(DeliverPolicy::All, |(_, consumer)| start(consumer, info.state.last_sequence));
+    let start = newest.map_or(DeliverPolicy::All, |(_, consumer)| {
+        start(consumer, info.state.last_sequence, replay_from)
+    });
     let consumer = stream.create_consumer(definition(partition, generation, start)).await;
     let consumer = consumer.map_err(|source| error("make the consumer", partition, &source))?;
     for (older, info) in former {
@@ -70,12 +72,13 @@ pub fn name(partition: u32, generation: u64) -> String {
 
 /// Where a new consumer begins: after what the former one's owner had acknowledged; at the beginning
 /// of a stream that has lost what that had seen.
-fn start(former: &Info, stream_last_sequence: u64) -> DeliverPolicy {
-    let floor = former.ack_floor.stream_sequence;
-    if former.delivered.stream_sequence > stream_last_sequence || floor == 0 {
+fn start(former: &Info, stream_last_sequence: u64, replay_from: Option<u64>) -> DeliverPolicy {
+    let next = former.ack_floor.stream_sequence + 1;
+    let start_sequence = replay_from.map_or(next, |sequence| sequence.min(next));
+    if former.delivered.stream_sequence > stream_last_sequence || start_sequence <= 1 {
         DeliverPolicy::All
     } else {
-        DeliverPolicy::ByStartSequence { start_sequence: floor + 1 }
+        DeliverPolicy::ByStartSequence { start_sequence }
     }
 }
 

@@ -2,6 +2,7 @@
 //! learnt again from the shards and from heartbeats.
 
 use crate::pass::Gap;
+use crate::replay::Replays;
 use crate::route::Routing;
 use crate::shard::Shard;
 use crate::watermark::{Parked, Watermark};
@@ -23,7 +24,9 @@ pub enum Placement {
     /// Not known: no shard that answers holds it, and one does not answer. Assigning it now could
     /// give it a second home.
     Undecided {
-        /// What the shard that does not answer said.
+        /// The shard that does not answer.
+        shard: usize,
+        /// What it said.
         reason: String,
     },
     /// Two shards hold it.
@@ -57,6 +60,8 @@ pub struct Knowledge {
 pub struct Directory {
     /// The shards, in the order of the configuration.
     pub shards: Vec<Arc<Shard>>,
+    /// What was left in the stream.
+    pub replays: Replays,
     routing: Routing,
     devices: Mutex<HashMap<DeviceId, Knowledge>>,
 }
@@ -68,8 +73,8 @@ const CONFLICT_AGE_MAX: Duration = Duration::from_secs(30);
 
 impl Directory {
     /// Knows no device yet.
-    pub fn new(shards: Vec<Arc<Shard>>, routing: Routing) -> Self {
-        Self { shards, routing, devices: Mutex::default() }
+    pub fn new(shards: Vec<Arc<Shard>>, routing: Routing, partitions: u32) -> Self {
+        Self { shards, replays: Replays::new(partitions), routing, devices: Mutex::default() }
     }
 
     /// Where the device belongs. Asks the shards the first time.
@@ -86,7 +91,7 @@ impl Directory {
             match answer {
                 Ok(Some(watermark)) => holders.push((index, watermark)),
                 Ok(None) => {}
-                Err(error) => unreachable = Some(error.to_string()),
+                Err(error) => unreachable = Some((index, error.to_string())),
             }
         }
         self.place(device, holders, unreachable)
@@ -107,7 +112,7 @@ impl Directory {
         &self,
         device: &DeviceId,
         mut holders: Vec<(usize, Watermark)>,
-        unreachable: Option<String>,
+        unreachable: Option<(usize, String)>,
     ) -> Placement {
         if holders.len() > 1 {
             let names = holders.iter().map(|(shard, _)| self.shards[*shard].name());
@@ -128,13 +133,14 @@ impl Directory {
             });
             return Placement::At { shard, held: true };
         }
-        if let Some(reason) = unreachable {
-            return Placement::Undecided { reason };
+        if let Some((shard, reason)) = unreachable {
+            return Placement::Undecided { shard, reason };
         }
         let name = self.routing.shard_for(device);
         let Some(shard) = self.shards.iter().position(|shard| Some(shard.name()) == name) else {
+            // Rules name only shards that are configured.
             let reason = "no shard is configured".to_owned();
-            return Placement::Undecided { reason };
+            return Placement::Undecided { shard: 0, reason };
         };
         tracing::info!(%device, shard = self.shards[shard].name(), "a new device is assigned");
         self.update(device, |known| {
@@ -171,6 +177,14 @@ impl Directory {
     /// Drops the devices for which `gone` holds.
     pub fn forget_where(&self, gone: impl Fn(&DeviceId) -> bool) {
         self.lock().retain(|device, _| !gone(device));
+    }
+
+    /// The partition is read again: what was found missing in it may come now.
+    pub fn reopen(&self, is_in: impl Fn(&DeviceId) -> bool) {
+        for (_, known) in self.lock().iter_mut().filter(|(device, _)| is_in(device)) {
+            known.gap = None;
+            known.suspicion = None;
+        }
     }
 
     /// Looks at every device.

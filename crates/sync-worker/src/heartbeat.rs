@@ -159,6 +159,10 @@ impl Heartbeats {
         if let Some(parked) = watermark.and_then(|row| row.parked.as_ref()) {
             return Some(Directive::Parked { reason: parked.reason.clone() });
         }
+        if self.directory.replays.is_waiting(partition) {
+            // What is missing may still be in the stream.
+            return None;
+        }
         let at = watermark.map(|row| row.position);
         let gap = self.directory.knowledge(device).and_then(|known| known.gap);
         let open = gap.is_some_and(|gap| gap_is_open(gap, request.run, at));

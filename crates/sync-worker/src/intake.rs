@@ -5,14 +5,13 @@ use crate::directory::{Directory, Placement};
 use crate::hash;
 use crate::lane::{Content, Delivery, Entrance};
 use crate::metrics;
-use crate::pass::Gap;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::Stream;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tributary_runtime::CancellationToken;
 use tributary_wire::{Batch, DeviceId, Limits};
 
@@ -96,12 +95,13 @@ impl Intake {
             };
             // Counts deliveries. A hole is a delivery that a broken connection swallowed: it would come
             // again after the acknowledgement's deadline, behind the messages that now follow.
-            let sequence = message.info().map(|info| info.consumer_sequence);
-            if sequence.ok() != Some(expected) {
+            let info = message.info().map(|info| (info.consumer_sequence, info.stream_sequence));
+            let Some((_, sequence)) = info.ok().filter(|(delivery, _)| *delivery == expected)
+            else {
                 return "a delivery was lost".to_owned();
-            }
+            };
             expected += 1;
-            self.handle(message).await;
+            self.handle(message, sequence).await;
         }
         "the messages ended".to_owned()
     }
@@ -120,7 +120,7 @@ impl Intake {
             .map_err(|error| error.to_string())
     }
 
-    async fn handle(&self, message: Message) {
+    async fn handle(&self, message: Message, sequence: u64) {
         // The semaphore is never closed.
         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
         ::metrics::counter!(metrics::BYTES_RECEIVED).increment(message.payload.len() as u64);
@@ -131,16 +131,16 @@ impl Intake {
         };
         let content = read(&device, &message.payload, &self.limits);
         let (_, acker) = message.split();
-        match self.directory.locate(&device).await {
-            Placement::At { shard, held } => {
-                let delivery = Delivery { device, held, content, acker, slot, memory: None };
-                self.push(shard, delivery).await;
+        let placement = self.directory.locate(&device).await;
+        let held = matches!(placement, Placement::At { held: true, .. });
+        let delivery = Delivery { device, held, sequence, content, acker, slot, memory: None };
+        match placement {
+            Placement::At { shard, .. } => self.push(shard, delivery).await,
+            Placement::Undecided { shard, reason } => {
+                tracing::debug!(device = %delivery.device, reason, "a device cannot be assigned yet");
+                delivery.leave_behind(&self.directory, shard).await;
             }
-            Placement::Undecided { reason } => {
-                tracing::debug!(%device, reason, "a device cannot be assigned; its batch is dropped and asked for again");
-                self.drop_behind(device, content, acker, slot).await;
-            }
-            Placement::Conflict { .. } => self.drop_behind(device, content, acker, slot).await,
+            Placement::Conflict { .. } => delivery.drop_for_rewind(&self.directory).await,
         }
     }
 
@@ -149,22 +149,8 @@ impl Intake {
         let hash = hash::stable(&["lane", delivery.device.as_str()]);
         let lane = usize::try_from(hash % lanes.len() as u64).unwrap_or(0);
         if let Err(refused) = lanes[lane].push(delivery).await {
-            refused.drop_behind(&self.directory).await;
+            refused.leave_behind(&self.directory, shard).await;
         }
-    }
-
-    async fn drop_behind(
-        &self,
-        device: DeviceId,
-        content: Content,
-        acker: async_nats::jetstream::message::Acker,
-        slot: OwnedSemaphorePermit,
-    ) {
-        if let Content::Batch(batch) = &content {
-            self.directory.missed(&device, Gap { run: batch.header.run, watermark: None });
-        }
-        let delivery = Delivery { device, held: false, content, acker, slot, memory: None };
-        delivery.drop_behind(&self.directory).await;
     }
 }
 

@@ -67,10 +67,10 @@ impl Job {
         }
     }
 
-    /// Acknowledges its messages without having applied them.
-    pub(crate) async fn drop_behind(self, directory: &Directory) {
+    /// Acknowledges its messages without having applied them; see [`Delivery::leave_behind`].
+    pub(crate) async fn leave_behind(self, directory: &Directory, shard: usize) {
         for delivery in self.deliveries {
-            delivery.drop_behind(directory).await;
+            delivery.leave_behind(directory, shard).await;
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Delivery {
     pub device: DeviceId,
     /// The shard is known to hold the device's row.
     pub held: bool,
+    /// Its place in the stream.
+    pub sequence: u64,
     /// What it says.
     pub content: Content,
     /// Acknowledges it.
@@ -64,9 +66,9 @@ pub struct Entrance {
     health: watch::Receiver<Health>,
 }
 
-/// What a lane works with. [`crate::lane_loop`] runs it.
-#[derive(Debug)]
-pub struct Lane {
+/// Where a lane stands, and what it shares with its detours.
+#[derive(Debug, Clone)]
+pub struct Place {
     /// Its shard.
     pub shard: Arc<Shard>,
     /// Index of the shard.
@@ -75,13 +77,20 @@ pub struct Lane {
     pub number: usize,
     /// Where its findings go.
     pub directory: Arc<Directory>,
-    pub(crate) queue: mpsc::Receiver<Delivery>,
+    /// Once this is cancelled it takes no more, and ends when what it has is done.
+    pub finish: CancellationToken,
+    /// Whether the shard can be written to.
     pub(crate) health: watch::Sender<Health>,
-    pub(crate) finish: CancellationToken,
 }
 
-/// Makes a lane and the way into it. Once `finish` is cancelled it takes no more, and ends when what it
-/// has is done.
+/// A lane. [`Lane::run`] is its loop.
+#[derive(Debug)]
+pub struct Lane {
+    pub(crate) place: Place,
+    queue: mpsc::Receiver<Delivery>,
+}
+
+/// Makes a lane and the way into it.
 pub fn lane(
     shard: Arc<Shard>,
     shard_index: usize,
@@ -93,7 +102,8 @@ pub fn lane(
     let (health, watched) = watch::channel(Health::Up);
     let memory = Arc::new(Semaphore::new(QUEUE_KIB));
     let entrance = Entrance { queue: sender, memory, health: watched };
-    (entrance, Lane { shard, shard_index, number, directory, queue, health, finish })
+    let place = Place { shard, shard_index, number, directory, finish, health };
+    (entrance, Lane { place, queue })
 }
 
 // === impl Entrance ===
@@ -156,8 +166,16 @@ impl Delivery {
         let _ = tokio::time::timeout(ACK, self.acker.ack()).await;
     }
 
-    /// Acknowledges the message without having applied it, and remembers that its device is behind.
-    pub async fn drop_behind(self, directory: &Directory) {
+    /// Acknowledges the message without having applied it. It stays in the stream, and is read again
+    /// once `shard` takes changes.
+    pub async fn leave_behind(self, directory: &Directory, shard: usize) {
+        directory.replays.leave(&self.device, shard, self.sequence);
+        ::metrics::counter!(metrics::DROPPED).increment(1);
+        self.acknowledge().await;
+    }
+
+    /// Acknowledges the message without having applied it, and notes the gap that it leaves.
+    pub async fn drop_for_rewind(self, directory: &Directory) {
         if let Content::Batch(batch) = &self.content {
             directory.missed(&self.device, Gap { run: batch.header.run, watermark: None });
         }
@@ -185,7 +203,7 @@ impl Lane {
         tokio::select! {
             biased;
             delivery = self.queue.recv() => delivery,
-            () = self.finish.cancelled() => {
+            () = self.place.finish.cancelled() => {
                 self.queue.close();
                 self.queue.recv().await
             }

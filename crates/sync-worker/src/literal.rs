@@ -55,7 +55,7 @@ pub fn write(
         (Integer | Bit | Set, Cell::UInt(value)) => text(out, value),
         // With an exponent it is a DOUBLE to the server; without one it would be a DECIMAL.
         (Float, Cell::F32(value)) if value.is_finite() => {
-            text(out, format_args!("{:e}", f64::from(value)))
+            text(out, format_args!("{:e}", f64::from(value)));
         }
         (Double, Cell::F64(value)) if value.is_finite() => text(out, format_args!("{value:e}")),
         (Decimal, Cell::Bytes { .. }) if is_decimal(bytes) => out.extend_from_slice(bytes),

@@ -7,6 +7,7 @@ use crate::config::StreamConfig;
 use crate::consumer;
 use crate::directory::Directory;
 use crate::intake::{Ended, Intake, Lanes};
+use crate::lane::Health;
 use crate::lease::{self, Held, Lease};
 use crate::metrics;
 use crate::provision::{self, Provisioned};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tributary_runtime::{CancellationToken, Readiness};
-use tributary_wire::{Limits, partition};
+use tributary_wire::{self as wire, Limits};
 
 /// Leases that are read at the same time.
 const READS_MAX: usize = 16;
@@ -184,20 +185,60 @@ impl State {
             Some(_) if !mine => self.release(provisioned, partition).await,
             Some(running) if running.task.is_finished() => {
                 if running.begun.elapsed() >= RENEWAL {
-                    self.acquire(provisioned, partition, held).await?;
+                    self.acquire(provisioned, partition, held, None).await?;
                 } else {
-                    let ended = Arc::clone(&self.ended);
-                    tokio::spawn(async move {
-                        tokio::time::sleep(RENEWAL).await;
-                        ended.notify_one();
-                    });
+                    self.look_again_later();
                 }
                 Ok(())
             }
-            Some(_) => Ok(()),
-            None if mine && free => self.acquire(provisioned, partition, held).await,
+            Some(_) => match self.replay_due(partition).await {
+                Some(from) => self.replay(provisioned, partition, held, from).await,
+                None => Ok(()),
+            },
+            None if mine && free => self.acquire(provisioned, partition, held, None).await,
             None => Ok(()),
         }
+    }
+
+    fn look_again_later(&self) {
+        let ended = Arc::clone(&self.ended);
+        tokio::spawn(async move {
+            tokio::time::sleep(RENEWAL).await;
+            ended.notify_one();
+        });
+    }
+
+    /// Where the partition has to be read again from, because shards that were down are back.
+    async fn replay_due(&self, partition: u32) -> Option<u64> {
+        let Directory { replays, shards, .. } = &*self.ownership.directory;
+        if !replays.is_waiting(partition) {
+            return None;
+        }
+        let mut takes = Vec::with_capacity(shards.len());
+        for (shard, lanes) in shards.iter().zip(self.ownership.lanes.iter()) {
+            let up = lanes.iter().all(|lane| lane.health() == Health::Up);
+            takes.push(up && shard.is_reachable().await);
+        }
+        replays.due(partition, |shard| takes.get(shard) == Some(&true))
+    }
+
+    /// Reads the partition again from there.
+    async fn replay(
+        &mut self,
+        provisioned: &Provisioned,
+        partition: u32,
+        held: Held,
+        from: u64,
+    ) -> Result<(), String> {
+        tracing::info!(partition, from, "reading again what was left in the stream");
+        if let Some(mut running) = self.running.remove(&partition) {
+            running.stop.cancel();
+            // It only fails when the intake panicked, which has been logged.
+            let _ = (&mut running.task).await;
+        }
+        let partitions = self.ownership.stream.partitions;
+        self.ownership.directory.reopen(|device| wire::partition(device, partitions) == partition);
+        self.acquire(provisioned, partition, held, Some(from)).await
     }
 
     /// Takes the lease, makes a consumer, starts the intake.
@@ -206,6 +247,7 @@ impl State {
         provisioned: &Provisioned,
         partition: u32,
         held: Held,
+        replay_from: Option<u64>,
     ) -> Result<(), String> {
         let generation = held.lease.generation + 1;
         let lease = Lease { owner: Some(self.ownership.worker_id.clone()), generation };
@@ -213,7 +255,8 @@ impl State {
         let Some(revision) = written.map_err(|error| error.to_string())? else {
             return Ok(());
         };
-        let taken = consumer::take_over(&provisioned.stream, partition, generation).await;
+        let taken =
+            consumer::take_over(&provisioned.stream, partition, generation, replay_from).await;
         // Without a consumer the lease is still ours, and the next turn takes it again.
         let consumer = taken.map_err(|error| error.to_string())?;
         tracing::debug!(partition, generation, "took a partition");
@@ -257,17 +300,17 @@ impl State {
     }
 
     /// Stops reading a partition, and forgets its devices.
-    async fn stop(&mut self, partition_stopped: u32) -> Option<Running> {
-        let mut running = self.running.remove(&partition_stopped)?;
+    async fn stop(&mut self, partition: u32) -> Option<Running> {
+        let mut running = self.running.remove(&partition)?;
         self.ownership.owned.change(|consumers| {
-            consumers.remove(&partition_stopped);
+            consumers.remove(&partition);
         });
         running.stop.cancel();
         // It only fails when the intake panicked, which has been logged.
         let _ = (&mut running.task).await;
-        let partitions = self.ownership.stream.partitions;
-        let is_gone = |device: &_| partition(device, partitions) == partition_stopped;
-        self.ownership.directory.forget_where(is_gone);
+        let (directory, partitions) = (&self.ownership.directory, self.ownership.stream.partitions);
+        directory.replays.forget(partition);
+        directory.forget_where(|device| wire::partition(device, partitions) == partition);
         Some(running)
     }
 

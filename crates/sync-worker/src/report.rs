@@ -3,15 +3,26 @@
 use crate::apply::Outcome;
 use crate::classify::Class;
 use crate::directory::Directory;
+use crate::job::Job;
 use crate::metrics;
 use ::metrics::{counter, histogram};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tributary_wire::DeviceId;
 
 /// A transaction of a lane was committed.
-pub(crate) fn group(shard: &str, lane: usize, devices: usize, took: Duration) {
+pub(crate) fn group(shard: &str, lane: usize, jobs: &[Job], took: Duration) {
+    let batches: usize = jobs.iter().map(|job| job.deliveries.len()).sum();
     histogram!(metrics::COMMIT_SECONDS, "shard" => shard.to_owned()).record(took.as_secs_f64());
-    tracing::debug!(shard, lane, devices, took_us = took.as_micros(), "committed");
+    #[expect(clippy::cast_precision_loss, reason = "a group has hundreds of batches at most")]
+    histogram!(metrics::GROUP_BATCHES, "shard" => shard.to_owned()).record(batches as f64);
+    tracing::debug!(
+        shard,
+        lane,
+        devices = jobs.len(),
+        batches,
+        took_us = took.as_micros(),
+        "committed"
+    );
 }
 
 /// What it did for one device.

@@ -101,6 +101,12 @@ impl Shard {
         Ok(self.ask(&sql).await?.into_iter().map(|(_, watermark)| watermark).next())
     }
 
+    /// True when it answers.
+    pub async fn is_reachable(&self) -> bool {
+        let nobody = format!("{} LIMIT 0", watermark::select_parked(&self.settings.bookkeeping));
+        self.ask(&nobody).await.is_ok()
+    }
+
     /// Every device that is parked here.
     ///
     /// # Errors

@@ -51,7 +51,9 @@ impl Worker {
         provision::reconcile(&context, &settings.stream, settings.lease_ttl).await?;
         let shards: Vec<Arc<Shard>> =
             settings.shards.iter().cloned().map(Shard::new).map(Arc::new).collect();
-        let directory = Arc::new(Directory::new(shards.clone(), settings.routing.clone()));
+        let partitions = settings.stream.partitions;
+        let directory =
+            Arc::new(Directory::new(shards.clone(), settings.routing.clone(), partitions));
         let (mut running_lanes, finish) = (JoinSet::new(), CancellationToken::new());
         let mut lanes = Vec::with_capacity(shards.len());
         for (index, shard) in shards.iter().enumerate() {

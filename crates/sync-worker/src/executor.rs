@@ -1,0 +1,306 @@
+//! Applies jobs to a shard, and does what is due when that fails: again, each device alone, park,
+//! or give the shard up for a while.
+
+use crate::apply::{self, Outcome, Target};
+use crate::catalog::Catalog;
+use crate::classify::Class;
+use crate::ddl;
+use crate::failure::{Failure, Stop};
+use crate::job::Job;
+use crate::lane::{Health, Place};
+use crate::metrics;
+use crate::report;
+use crate::watermark::Parked;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use tributary_runtime::Backoff;
+
+/// A shard that has failed for so long counts as down, and its lanes hold nobody up any more.
+const DOWN_AFTER: Duration = Duration::from_secs(5);
+/// Conflicts of a group before each of its devices is tried alone.
+const GROUP_CONFLICTS_MAX: u32 = 3;
+/// Conflicts of a device on its detour before its batches are left in the stream.
+const DETOUR_CONFLICTS_MAX: u32 = 20;
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// How long a shard is left alone whose bookkeeping is not as expected.
+const HALTED: Duration = Duration::from_secs(30);
+
+/// What an executor does with a device that would hold up the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slow {
+    /// Hands it back, for a detour.
+    Detour,
+    /// Takes the time: it has no others.
+    Wait,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    pub(crate) place: Place,
+    slow: Slow,
+    target: Option<Target>,
+    failing_since: Option<Instant>,
+    backoff: Backoff,
+}
+
+// === impl Executor ===
+
+impl Executor {
+    /// Not connected, unless it is given a connection to begin with.
+    pub(crate) fn new(place: Place, slow: Slow, target: Option<Target>) -> Self {
+        let backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
+        Self { place, slow, target, failing_since: None, backoff }
+    }
+
+    /// The connection, for someone else to use.
+    pub(crate) fn into_target(self) -> Option<Target> {
+        self.target
+    }
+
+    /// True while the shard cannot be written to.
+    pub(crate) fn is_down(&self) -> bool {
+        *self.place.health.borrow() == Health::Down
+    }
+
+    /// How long to wait before the next look at a shard that is down.
+    pub(crate) fn patience(&mut self) -> Duration {
+        self.backoff.next()
+    }
+
+    /// Looks whether a shard that was down is back. The outcome shows in its health.
+    pub(crate) async fn look(&mut self) {
+        if self.connected().await.is_ok() {
+            self.recovered();
+        }
+    }
+
+    /// Applies jobs and acknowledges them. Returns those that need a detour.
+    pub(crate) async fn process(&mut self, jobs: Vec<Job>) -> Vec<Job> {
+        let mut groups = VecDeque::from([jobs]);
+        let mut detours = Vec::new();
+        while let Some(mut jobs) = groups.pop_front() {
+            while !jobs.is_empty() {
+                if self.failing_since.is_some() && self.place.finish.is_cancelled() {
+                    // Not acknowledged: whoever takes the partition over gets them again.
+                    return Vec::new();
+                }
+                if self.is_down() {
+                    self.leave_behind(&mut jobs).await;
+                    break;
+                }
+                match self.step(&mut jobs, &mut detours).await {
+                    Ok(()) => self.recovered(),
+                    Err(failure) => {
+                        self.handle(&failure, &mut jobs, &mut groups, &mut detours).await;
+                    }
+                }
+            }
+        }
+        detours
+    }
+
+    /// One transaction for all jobs, then the DDL statements at which some of them stopped. Finished
+    /// jobs are acknowledged and taken out.
+    async fn step(&mut self, jobs: &mut Vec<Job>, detours: &mut Vec<Job>) -> Result<(), Failure> {
+        let begun = Instant::now();
+        self.connected().await?;
+        let Some(target) = &mut self.target else { return Ok(()) };
+        let works: Vec<_> = jobs.iter().map(Job::work).collect();
+        let outcomes = apply::apply(target, &works).await.map_err(|error| Failure::from(&error))?;
+        report::group(self.place.shard.name(), self.place.number, jobs, begun.elapsed());
+        let mut at_statement = Vec::new();
+        let mut failure = None;
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            let device = &jobs[index].device;
+            report::outcome(&self.place.directory, self.place.shard_index, device, &outcome);
+            let Outcome { pass, .. } = outcome;
+            let Some(barrier) = pass.barrier else { continue };
+            let mut parked = None;
+            if self.slow == Slow::Wait {
+                let ran = ddl::apply(target, device, &barrier).await;
+                match ran.map_err(Stop::from) {
+                    Ok(_) => {}
+                    Err(Stop::Park(reason)) => parked = Some(reason),
+                    Err(Stop::Failed(failed)) => failure = Some(failed),
+                }
+            }
+            at_statement.push((index, parked));
+        }
+        self.keep(jobs, at_statement, detours).await;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Acknowledges every job but those that stopped at a statement. Those go on, here or on a detour,
+    /// some of them only to be parked.
+    async fn keep(
+        &self,
+        jobs: &mut Vec<Job>,
+        at_statement: Vec<(usize, Option<Parked>)>,
+        detours: &mut Vec<Job>,
+    ) {
+        let mut at_statement = at_statement.into_iter().peekable();
+        for (index, mut job) in std::mem::take(jobs).into_iter().enumerate() {
+            let Some((_, parked)) = at_statement.next_if(|(at, _)| *at == index) else {
+                job.acknowledge().await;
+                continue;
+            };
+            job.park = parked;
+            match self.slow {
+                Slow::Wait => jobs.push(job),
+                Slow::Detour => detours.push(job),
+            }
+        }
+    }
+
+    async fn handle(
+        &mut self,
+        failure: &Failure,
+        jobs: &mut Vec<Job>,
+        groups: &mut VecDeque<Vec<Job>>,
+        detours: &mut Vec<Job>,
+    ) {
+        let class = report::class(failure.class);
+        ::metrics::counter!(metrics::RETRIES, "class" => class).increment(1);
+        self.restore(failure).await;
+        match failure.class {
+            Class::Conflict => self.conflict(failure, jobs, groups, detours).await,
+            Class::Reconnect | Class::Unavailable => self.failing(failure).await,
+            Class::Halt => self.halt(failure).await,
+            Class::Data => self.refused(failure, jobs, groups),
+        }
+    }
+
+    /// Ends what the transaction left behind, or drops the connection.
+    async fn restore(&mut self, failure: &Failure) {
+        let Some(target) = &mut self.target else { return };
+        let keeps = failure.keeps_connection && failure.class != Class::Reconnect;
+        if !keeps || target.session.reset().await.is_err() {
+            self.target = None;
+        }
+    }
+
+    /// Another transaction was in the way. A device that is in the way even when it is alone must not
+    /// hold up the others.
+    async fn conflict(
+        &mut self,
+        failure: &Failure,
+        jobs: &mut Vec<Job>,
+        groups: &mut VecDeque<Vec<Job>>,
+        detours: &mut Vec<Job>,
+    ) {
+        let conflicts = jobs.iter_mut().map(|job| {
+            job.conflicts += 1;
+            job.conflicts
+        });
+        let most = conflicts.max().unwrap_or(0);
+        match self.slow {
+            Slow::Detour if jobs.len() == 1 => detours.append(jobs),
+            Slow::Detour if most > GROUP_CONFLICTS_MAX => split(jobs, groups),
+            Slow::Wait if most > DETOUR_CONFLICTS_MAX => {
+                tracing::warn!(
+                    shard = self.place.shard.name(),
+                    device = jobs.first().map(|job| job.device.as_str()),
+                    error = failure.error,
+                    "someone else holds this device's rows locked; its batches are left in the stream for a while"
+                );
+                self.leave_behind(jobs).await;
+            }
+            Slow::Detour | Slow::Wait => tokio::time::sleep(self.backoff.next()).await,
+        }
+    }
+
+    /// The data were refused: in a group each device is tried alone; a device alone is looked at once
+    /// more, with a fresh picture of its tables, then parked.
+    fn refused(&mut self, failure: &Failure, jobs: &mut Vec<Job>, groups: &mut VecDeque<Vec<Job>>) {
+        if let Some(target) = &mut self.target {
+            target.catalog.clear();
+        }
+        if jobs.len() > 1 {
+            split(jobs, groups);
+            return;
+        }
+        for job in jobs.iter_mut() {
+            if job.looked_again {
+                let remedy = failure.remedy.to_owned();
+                job.park = Some(Parked { reason: failure.error.clone(), remedy });
+            }
+            job.looked_again = true;
+        }
+    }
+
+    async fn failing(&mut self, failure: &Failure) {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= DOWN_AFTER {
+            self.go_down(&failure.error);
+            return;
+        }
+        tracing::warn!(
+            shard = self.place.shard.name(),
+            lane = self.place.number,
+            error = failure.error,
+            "the shard fails; the group is tried again"
+        );
+        tokio::time::sleep(self.backoff.next()).await;
+    }
+
+    async fn halt(&mut self, failure: &Failure) {
+        tracing::error!(
+            shard = self.place.shard.name(),
+            error = failure.error,
+            "the shard's bookkeeping database is not what this build expects; nothing is written there before it is: compare its tables with schemas/shard/"
+        );
+        self.place.shard.distrust().await;
+        self.go_down(&failure.error);
+        self.backoff = Backoff::new(HALTED, HALTED);
+    }
+
+    fn go_down(&mut self, error: &str) {
+        if !self.is_down() {
+            tracing::error!(
+                shard = self.place.shard.name(),
+                lane = self.place.number,
+                error,
+                "the shard is down: its devices' batches stay in the stream, and are read again when it is back; bring the shard back, or correct its credentials"
+            );
+        }
+        self.target = None;
+        self.place.health.send_replace(Health::Down);
+    }
+
+    fn recovered(&mut self) {
+        let was_failing = self.failing_since.take().is_some();
+        if was_failing || self.is_down() {
+            let (shard, lane) = (self.place.shard.name(), self.place.number);
+            tracing::info!(shard, lane, "the shard is back");
+            self.backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
+            self.place.health.send_replace(Health::Up);
+        }
+        self.backoff.reset();
+    }
+
+    async fn leave_behind(&self, jobs: &mut Vec<Job>) {
+        for job in jobs.drain(..) {
+            job.leave_behind(&self.place.directory, self.place.shard_index).await;
+        }
+    }
+
+    /// Connects where there is no connection.
+    async fn connected(&mut self) -> Result<(), Failure> {
+        if self.target.is_none() {
+            let session = self.place.shard.connect().await;
+            let session = session.map_err(|error| Failure::unreachable(&error))?;
+            let database = self.place.shard.settings().bookkeeping.clone();
+            self.target = Some(Target { session, catalog: Catalog::default(), database });
+        }
+        Ok(())
+    }
+}
+
+/// Each job becomes a group of its own.
+fn split(jobs: &mut Vec<Job>, groups: &mut VecDeque<Vec<Job>>) {
+    for job in jobs.drain(..).rev() {
+        groups.push_front(vec![Job { conflicts: 0, ..job }]);
+    }
+}

@@ -1,0 +1,91 @@
+//! Why a group of batches could not be applied, in the form in which it is acted upon.
+
+use crate::apply::ApplyError;
+use crate::classify::{Class, Subject, classify, remedy};
+use crate::ddl::DdlError;
+use crate::shard::ShardError;
+use crate::sql_error::SqlError;
+use crate::watermark::Parked;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What is to be done.
+    pub(crate) class: Class,
+    /// What happened, for a person.
+    pub(crate) error: String,
+    /// What a person has to do, if the device is parked for it.
+    pub(crate) remedy: &'static str,
+    /// The connection can still be used.
+    pub(crate) keeps_connection: bool,
+}
+
+/// Why a statement of a device did not run to its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It will not run as long as nobody mends something.
+    Park(Parked),
+    /// It is to be tried again.
+    Failed(Failure),
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// The shard cannot be connected to.
+    pub(crate) fn unreachable(error: &ShardError) -> Self {
+        Self {
+            class: Class::Unavailable,
+            error: error.to_string(),
+            remedy: "",
+            keeps_connection: false,
+        }
+    }
+
+    fn new(source: &SqlError, subject: Subject, error: String) -> Self {
+        Self {
+            class: classify(source, subject),
+            error,
+            remedy: remedy(source),
+            keeps_connection: source.keeps_connection(),
+        }
+    }
+}
+
+impl From<&ApplyError> for Failure {
+    fn from(error: &ApplyError) -> Self {
+        Self::new(&error.source, error.subject, error.source.to_string())
+    }
+}
+
+// === impl Stop ===
+
+impl From<DdlError> for Stop {
+    fn from(error: DdlError) -> Self {
+        let text = error.to_string();
+        match error {
+            DdlError::Stop(parked) => Self::Park(parked),
+            DdlError::Busy => Self::Failed(Failure {
+                class: Class::Conflict,
+                error: text,
+                remedy: "",
+                keeps_connection: true,
+            }),
+            DdlError::Bookkeeping(source) => {
+                Self::Failed(Failure::new(&source, Subject::Bookkeeping, text))
+            }
+            DdlError::Statement { source, .. } => {
+                let failure = Failure::new(&source, Subject::Device, text);
+                match failure.class {
+                    Class::Data => Self::Park(Parked {
+                        reason: failure.error,
+                        remedy: failure.remedy.to_owned(),
+                    }),
+                    Class::Conflict | Class::Reconnect | Class::Unavailable | Class::Halt => {
+                        Self::Failed(failure)
+                    }
+                }
+            }
+        }
+    }
+}
