@@ -1,8 +1,8 @@
 //! Why a worker does not start or does not go on.
 
-use crate::config::InvalidConfig;
 use crate::nats::NatsError;
 use crate::provision::ProvisionError;
+use crate::settings::InvalidConfig;
 use tributary_runtime::{AdminError, ConfigError, GraceExpired, TelemetryError, exit};
 
 /// The worker ends with this.

@@ -1,7 +1,7 @@
 //! The connection to NATS.
 
 use crate::config::NatsConfig;
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use std::time::Duration;
 
 /// The oldest server that has what we use (`2.11`: partitions in a stream's subject transform with
@@ -83,6 +83,9 @@ async fn options(config: &NatsConfig, worker_id: &str) -> Result<ConnectOptions,
     let mut options = ConnectOptions::new();
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         options = options.user_and_password(user.clone(), password.expose().to_owned());
+    } else if let Some((user, password)) = config.servers().iter().find_map(|url| credentials(url))
+    {
+        options = options.user_and_password(user, password);
     }
     if let Some(path) = &config.credentials_file {
         options = options.credentials_file(path).await.map_err(|source| {
@@ -116,6 +119,12 @@ fn report(event: &Event) {
         Event::SlowConsumer(_) => tracing::warn!("NATS messages came faster than they were read"),
         other => tracing::info!(event = %other, "NATS"),
     }
+}
+
+/// User and password of a URL, which the client does not take from there by itself.
+fn credentials(url: &str) -> Option<(String, String)> {
+    let address: ServerAddr = url.parse().ok()?;
+    Some((address.username()?.to_owned(), address.password()?.to_owned()))
 }
 
 /// The URL without what stands before an `@`.

@@ -1,7 +1,7 @@
 //! What an operator asks for on the command line: which devices are parked, and to let one go on.
 
-use crate::config::Settings;
 use crate::error::WorkerError;
+use crate::settings::Settings;
 use crate::shard::Shard;
 use serde::Serialize;
 use tributary_wire::DeviceId;

@@ -1,9 +1,9 @@
 //! `check`: whether everything is as a worker needs it, one line each, with the fix.
 
-use crate::config::Settings;
 use crate::nats;
 use crate::provision;
 use crate::session::Session;
+use crate::settings::Settings;
 use mysql_async::Row;
 
 /// The least that a row of a device may need.

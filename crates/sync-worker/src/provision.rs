@@ -2,25 +2,18 @@
 //! deletes, and refuses what it cannot use.
 
 use crate::config::StreamConfig;
+use crate::definition::{self, Bucket};
 use async_nats::jetstream::context::{
     CreateKeyValueError, CreateStreamError, GetStreamError, GetStreamErrorKind, KeyValueErrorKind,
     UpdateStreamError,
 };
 use async_nats::jetstream::kv::{self, Store};
-use async_nats::jetstream::stream::{self, StorageType, Stream, SubjectTransform};
+use async_nats::jetstream::stream::{self, Stream};
 use async_nats::jetstream::{Context, ErrorCode};
-use serde::Deserialize;
 use std::time::Duration;
 
 /// The stream's name.
 pub const STREAM: &str = "CHANGES";
-
-const STREAM_JSON: &str = include_str!("../../../jetstream/stream.json");
-const KV_JSON: &str = include_str!("../../../jetstream/kv.json");
-const GIB: u64 = 1 << 30;
-/// The least that a stream is given to live in; a bucket's `max_age` cannot be shorter than the
-/// server's shortest.
-const AGE_MIN: Duration = Duration::from_secs(1);
 
 /// The stream or the buckets cannot be brought into being.
 #[derive(Debug, thiserror::Error)]
@@ -104,22 +97,6 @@ pub struct Provisioned {
     pub leases: Store,
 }
 
-#[derive(Debug, Deserialize)]
-struct Buckets {
-    workers: Bucket,
-    leases: Bucket,
-}
-
-#[derive(Debug, Deserialize)]
-struct Bucket {
-    bucket: String,
-    description: String,
-    history: i64,
-    max_age: u64,
-    max_bytes: i64,
-    storage: StorageType,
-}
-
 /// Creates what is missing and returns what there is.
 ///
 /// # Errors
@@ -129,7 +106,7 @@ pub async fn reconcile(
     config: &StreamConfig,
     lease_ttl: Duration,
 ) -> Result<Provisioned, ProvisionError> {
-    let wanted = definition(config)?;
+    let wanted = definition::stream(config)?;
     let stream = match context.get_stream(STREAM).await {
         Ok(stream) => adopt(context, stream, &wanted).await?,
         Err(error) if is_missing(&error) => {
@@ -139,34 +116,12 @@ pub async fn reconcile(
         }
         Err(source) => return Err(ProvisionError::Get { source }),
     };
-    let buckets: Buckets = serde_json::from_str(KV_JSON)
-        .map_err(|source| ProvisionError::Definition { file: "kv.json", source })?;
-    let workers = Bucket { max_age: nanos(lease_ttl.max(AGE_MIN)), ..buckets.workers };
+    let buckets = definition::buckets(lease_ttl)?;
     Ok(Provisioned {
         stream,
-        workers: bucket(context, workers, config.replicas).await?,
+        workers: bucket(context, buckets.workers, config.replicas).await?,
         leases: bucket(context, buckets.leases, config.replicas).await?,
     })
-}
-
-/// The stream as the configuration wants it.
-///
-/// # Errors
-/// [`ProvisionError::Definition`].
-pub fn definition(config: &StreamConfig) -> Result<stream::Config, ProvisionError> {
-    let mut wanted: stream::Config = serde_json::from_str(STREAM_JSON)
-        .map_err(|source| ProvisionError::Definition { file: "stream.json", source })?;
-    wanted.num_replicas = config.replicas;
-    if let Some(hours) = config.max_age_hours {
-        wanted.max_age = Duration::from_secs(hours.saturating_mul(3600));
-    }
-    if let Some(gib) = config.max_gib {
-        wanted.max_bytes = i64::try_from(gib.saturating_mul(GIB)).unwrap_or(i64::MAX);
-    }
-    if let Some(transform) = &mut wanted.subject_transform {
-        transform.destination = destination(config.partitions);
-    }
-    Ok(wanted)
 }
 
 /// Takes an existing stream, with larger limits where the configuration wants them.
@@ -176,13 +131,8 @@ async fn adopt(
     wanted: &stream::Config,
 ) -> Result<Stream, ProvisionError> {
     let found = &stream.cached_info().config;
-    check(found, wanted)?;
-    let grown = stream::Config {
-        max_age: longer(found.max_age, wanted.max_age),
-        max_bytes: larger(found.max_bytes, wanted.max_bytes),
-        num_replicas: found.num_replicas.max(wanted.num_replicas),
-        ..found.clone()
-    };
+    definition::check(found, wanted)?;
+    let grown = definition::grown(found, wanted);
     if grown == *found {
         return Ok(stream);
     }
@@ -190,32 +140,6 @@ async fn adopt(
     let updated = context.update_stream(&grown).await;
     updated.map_err(|source| ProvisionError::Update { source })?;
     context.get_stream(STREAM).await.map_err(|source| ProvisionError::Get { source })
-}
-
-fn check(found: &stream::Config, wanted: &stream::Config) -> Result<(), ProvisionError> {
-    let shown = |transform: &Option<SubjectTransform>| {
-        transform.as_ref().map_or_else(
-            || "missing".to_owned(),
-            |transform| format!("{} to {}", transform.source, transform.destination),
-        )
-    };
-    if found.subjects != wanted.subjects {
-        return Err(ProvisionError::Incompatible {
-            what: "list of subjects",
-            found: found.subjects.join(", "),
-            wanted: wanted.subjects.join(", "),
-            remedy: "rename or delete that stream; nothing in it is needed, the devices publish again",
-        });
-    }
-    if found.subject_transform != wanted.subject_transform {
-        return Err(ProvisionError::Incompatible {
-            what: "subject transform",
-            found: shown(&found.subject_transform),
-            wanted: shown(&wanted.subject_transform),
-            remedy: "set stream.partitions to the stream's number; or, to change the number, stop all workers and delete the stream and the bucket tributary_leases: the devices publish again",
-        });
-    }
-    Ok(())
 }
 
 async fn bucket(
@@ -262,66 +186,4 @@ fn is_gone(error: &(dyn std::error::Error + 'static)) -> bool {
         source = error.source();
     }
     false
-}
-
-fn destination(partitions: u32) -> String {
-    format!("changes.{{{{partition({partitions},1)}}}}.{{{{wildcard(1)}}}}")
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The longer age; zero is no limit.
-fn longer(a: Duration, b: Duration) -> Duration {
-    if a.is_zero() || b.is_zero() { Duration::ZERO } else { a.max(b) }
-}
-
-/// The larger size; -1 is no limit.
-fn larger(a: i64, b: i64) -> i64 {
-    if a < 0 || b < 0 { -1 } else { a.max(b) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(partitions: u32) -> StreamConfig {
-        StreamConfig { partitions, ..StreamConfig::default() }
-    }
-
-    #[test]
-    fn the_definition_has_the_configured_partitions() {
-        let stream = definition(&config(7)).expect("valid");
-        let transform = stream.subject_transform.expect("there is one");
-        assert_eq!(transform.source, "device.*.changes");
-        assert_eq!(transform.destination, "changes.{{partition(7,1)}}.{{wildcard(1)}}");
-        assert_eq!(stream.max_age, Duration::from_secs(7 * 24 * 3600));
-    }
-
-    #[test]
-    fn another_number_of_partitions_is_refused_with_a_remedy() {
-        let found = definition(&config(64)).expect("valid");
-        let wanted = definition(&config(32)).expect("valid");
-        let error = check(&found, &wanted).expect_err("refused").to_string();
-        assert!(
-            error.contains("partition(64,1)") && error.contains("set stream.partitions"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn limits_grow_and_never_shrink() {
-        assert_eq!(larger(100, 50), 100);
-        assert_eq!(larger(100, -1), -1);
-        assert_eq!(longer(Duration::from_secs(5), Duration::from_secs(9)), Duration::from_secs(9));
-        assert_eq!(longer(Duration::ZERO, Duration::from_secs(9)), Duration::ZERO);
-    }
-
-    #[test]
-    fn the_buckets_are_defined() {
-        let buckets: Buckets = serde_json::from_str(KV_JSON).expect("valid");
-        assert_eq!(buckets.workers.bucket, "tributary_workers");
-        assert_eq!(buckets.leases.max_age, 0);
-    }
 }

@@ -1,8 +1,8 @@
 //! A shard outside of its lanes: who it holds, and what an operator asks of it.
 
-use crate::config::ShardSettings;
 use crate::migrate::{self, MigrateError};
 use crate::session::Session;
+use crate::settings::ShardSettings;
 use crate::sql_error::SqlError;
 use crate::watermark::{self, Watermark};
 use std::time::{Duration, Instant};

@@ -1,6 +1,5 @@
 //! The whole of a replica: what is started, in which order, and how it stops.
 
-use crate::config::Settings;
 use crate::directory::Directory;
 use crate::error::WorkerError;
 use crate::heartbeat::Heartbeats;
@@ -10,6 +9,7 @@ use crate::nats;
 use crate::ownership::{Owned, Ownership};
 use crate::provision;
 use crate::scrape::Scrape;
+use crate::settings::Settings;
 use crate::shard::Shard;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 mod ddl;
 mod device;
+mod examples;
 mod rows;
 mod shard;
 mod stream;
