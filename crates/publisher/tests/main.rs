@@ -2,6 +2,7 @@
 //! can say what no healthy worker would.
 
 mod capture;
+mod examples;
 mod harness;
 mod recovery;
 mod refusal;
