@@ -77,6 +77,9 @@ pub fn remedy(error: &SqlError) -> &'static str {
         Some(1264 | 1366 | 1406 | 1265 | 1292 | 1048 | 1364 | 1411) => {
             "the shard's column cannot hold the device's value: give it the device's type, then release the device"
         }
+        Some(1298) => {
+            "load the time zone tables at the shard (mysql_tzinfo_to_sql), then release the device"
+        }
         Some(1273 | 1115 | 1128 | 1286 | 1193 | 1235 | 1064) => {
             "the shard's server does not have what the device's server has: upgrade the shard, or move the device to a shard of the same kind, then release the device"
         }

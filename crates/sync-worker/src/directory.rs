@@ -45,6 +45,8 @@ pub struct Knowledge {
     conflict: Option<(Instant, Parked)>,
     /// Its row, as this replica last saw or wrote it.
     pub watermark: Option<Watermark>,
+    /// The run before the one that was applied last.
+    pub former_run: Option<u64>,
     /// A gap that has to be closed by a rewind.
     pub gap: Option<Gap>,
     /// Source commit to target commit of the newest batch applied here, in microseconds.

@@ -19,6 +19,8 @@ const QUEUE_KIB: usize = 32 << 10;
 /// Batches and bytes that go into one transaction.
 const GROUP_BATCHES: usize = 256;
 const GROUP_BYTES: usize = 8 << 20;
+/// A lane that makes no room for so long does not keep its partitions waiting any longer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// An acknowledgement that NATS does not take in this time is left out: the message comes again.
 const ACK: Duration = Duration::from_secs(1);
 
@@ -112,8 +114,8 @@ impl Entrance {
     /// Hands a message over; waits while the lane is full.
     ///
     /// # Errors
-    /// Gives it back when the lane's shard is down, or goes down meanwhile: its partition must not
-    /// wait for it.
+    /// Gives it back when the lane's shard is down, or goes down meanwhile, or the lane makes no room in
+    /// time: its partition must not wait for it.
     pub async fn push(&self, mut delivery: Delivery) -> Result<(), Box<Delivery>> {
         let mut health = self.health.clone();
         if *health.borrow_and_update() == Health::Down {
@@ -137,6 +139,7 @@ impl Entrance {
                 None => Err(Box::new(delivery)),
             },
             _ = health.wait_for(|health| *health == Health::Down) => Err(Box::new(delivery)),
+            () = tokio::time::sleep(PATIENCE) => Err(Box::new(delivery)),
         }
     }
 

@@ -32,6 +32,8 @@ pub const DROPPED: &str = "tributary_dropped_batches_total";
 pub const GAPS: &str = "tributary_gaps_total";
 /// Rewinds asked of publishers.
 pub const REWINDS: &str = "tributary_rewinds_total";
+/// Batches of a run that came back after another run of the same device.
+pub const CLONES: &str = "tributary_cloned_publisher_batches_total";
 /// Messages that could not be read.
 pub const UNREADABLE: &str = "tributary_unreadable_messages_total";
 /// 1 while a shard takes changes.
@@ -76,6 +78,7 @@ pub fn describe() {
     describe_counter!(DROPPED, Unit::Count, "Batches dropped, to be replayed");
     describe_counter!(GAPS, Unit::Count, "Gaps between a watermark and a batch");
     describe_counter!(REWINDS, Unit::Count, "Rewinds asked of publishers");
+    describe_counter!(CLONES, Unit::Count, "Batches of a second live publisher of a device id");
     describe_counter!(UNREADABLE, Unit::Count, "Messages that could not be read");
     describe_gauge!(SHARD_UP, Unit::Count, "1 while the shard takes changes");
     describe_gauge!(LANE_QUEUE, Unit::Count, "Batches that wait for a lane");

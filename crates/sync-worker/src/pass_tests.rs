@@ -65,6 +65,8 @@ impl Log {
             collation_server: 45,
             collation_database: 45,
             no_foreign_key_checks: false,
+            timestamp_us: 1_764_000_000_000_000,
+            time_zone: String::new(),
         };
         assert_eq!(self.builder.statement(&statement), Pushed::Taken);
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tributary_wire::{DeviceId, partition};
 
 /// A partition is not read again more often than this.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(15);
 
 /// The oldest message that was left, by partition and by the shard it was for.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use crate::apply::Outcome;
 use crate::classify::Class;
-use crate::directory::Directory;
+use crate::directory::{Directory, Knowledge};
 use crate::job::Job;
 use crate::metrics;
 use ::metrics::{counter, histogram};
@@ -62,6 +62,9 @@ pub(crate) fn outcome(
         }
         known.gap = outcome.pass.gap.or(known.gap);
         if let Some(row) = &outcome.watermark {
+            if tally.applied > 0 {
+                runs(device, known, row.run);
+            }
             known.shard = Some((shard, true));
             if tally.applied > 0 && row.commit_time_us > 0 {
                 known.lag_us = now_us.saturating_sub(row.commit_time_us.unsigned_abs());
@@ -69,6 +72,22 @@ pub(crate) fn outcome(
             known.watermark = Some(row.clone());
         }
     });
+}
+
+/// A run that comes back after another one was applied: two publishers are alive under one id.
+fn runs(device: &DeviceId, known: &mut Knowledge, run: u64) {
+    let last =
+        known.watermark.as_ref().map(|row| row.run).filter(|last| *last != run && *last != 0);
+    let Some(last) = last else { return };
+    if known.former_run == Some(run) {
+        counter!(metrics::CLONES).increment(1);
+        tracing::error!(
+            %device,
+            runs = ?(last, run),
+            "two publishers are alive under this device's id: a copied disk, or a second service; stop one of them, or give it an id of its own"
+        );
+    }
+    known.former_run = Some(last);
 }
 
 /// The name of a class, for a label.

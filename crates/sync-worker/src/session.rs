@@ -17,8 +17,12 @@ pub const SQL_MODE: &str =
 pub const SQL_MODE_LENIENT: &str =
     "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
 
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(60);
+/// A question about one row, or about nothing.
+const QUICK: Duration = Duration::from_secs(3);
+/// A change of a table without a key may have to read all of it.
+const SCAN: Duration = Duration::from_secs(5);
 /// Packets of several statements are not made longer than this, whatever the server takes.
 const PACKET_BYTES: usize = 4 << 20;
 /// What a packet holds besides the statement.
@@ -33,7 +37,7 @@ pub struct Server {
     pub version: String,
     /// The longest statement it takes, in bytes.
     pub max_allowed_packet: usize,
-    /// The `sql_mode`s it knows; see [`crate::statement`].
+    /// Its collations and their character sets.
     pub charsets: Arc<Charsets>,
 }
 
@@ -86,7 +90,7 @@ impl Session {
                 "ROLLBACK; SET NAMES binary; \
                  SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00', foreign_key_checks=0, \
                  unique_checks=1, innodb_lock_wait_timeout=3, lock_wait_timeout=60, autocommit=1, \
-                 collation_server=DEFAULT; \
+                 collation_server=DEFAULT, timestamp=DEFAULT; \
                  SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
             )
             .as_bytes(),
@@ -127,9 +131,36 @@ impl Session {
     where
         T: FromRow + Send + 'static,
     {
-        let rows: Vec<Row> = timeout(ANSWER, self.conn.query(sql.as_bytes()))
+        self.rows_within(operation, sql, ANSWER).await
+    }
+
+    /// [`Session::rows`] of a statement that takes no time on a healthy server.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub async fn rows_quickly<T>(
+        &mut self,
+        operation: &'static str,
+        sql: &str,
+    ) -> Result<Vec<T>, SqlError>
+    where
+        T: FromRow + Send + 'static,
+    {
+        self.rows_within(operation, sql, QUICK).await
+    }
+
+    async fn rows_within<T>(
+        &mut self,
+        operation: &'static str,
+        sql: &str,
+        limit: Duration,
+    ) -> Result<Vec<T>, SqlError>
+    where
+        T: FromRow + Send + 'static,
+    {
+        let rows: Vec<Row> = timeout(limit, self.conn.query(sql.as_bytes()))
             .await
-            .map_err(|_| SqlError::Timeout { operation, after: ANSWER })?
+            .map_err(|_| SqlError::Timeout { operation, after: limit })?
             .map_err(|error| SqlError::new(operation, error))?;
         let rows = rows.into_iter().map(T::from_row_opt).collect::<Result<_, _>>();
         rows.map_err(|_| SqlError::unreadable(operation))
@@ -145,10 +176,12 @@ impl Session {
         for packet in script.packets(bytes_max) {
             let first = packet.statements.start;
             let mut done = 0;
+            let scans = packet.statements.clone().filter(|at| script.expect(*at) == Expect::OneRow);
+            let limit = ANSWER + SCAN * u32::try_from(scans.count()).unwrap_or(u32::MAX);
             let outcome =
-                timeout(ANSWER, run_packet(&mut self.conn, script, &packet, &mut done)).await;
+                timeout(limit, run_packet(&mut self.conn, script, &packet, &mut done)).await;
             match outcome {
-                Err(_) => return Err(SqlError::Timeout { operation: OPERATION, after: ANSWER }),
+                Err(_) => return Err(SqlError::Timeout { operation: OPERATION, after: limit }),
                 Ok(Err(Fault::Driver(error))) => {
                     return Err(SqlError::new(OPERATION, error).at(first + done));
                 }

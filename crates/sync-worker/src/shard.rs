@@ -37,7 +37,7 @@ pub enum ShardError {
 }
 
 /// A shard that did not answer is left alone for so long.
-const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(5);
 
 /// A shard, with one connection for questions.
 #[derive(Debug)]
@@ -143,7 +143,8 @@ impl Shard {
                     connection.resting_until = Some(Instant::now() + REST);
                 })?,
             };
-            let rows = current.rows("read the watermarks", sql).await.and_then(watermark::parse);
+            let rows = current.rows_quickly("read the watermarks", sql).await;
+            let rows = rows.and_then(watermark::parse);
             match rows {
                 Ok(rows) => {
                     connection.session = Some(current);

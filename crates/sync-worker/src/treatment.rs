@@ -152,6 +152,8 @@ mod tests {
             collation_server: 45,
             collation_database: 45,
             no_foreign_key_checks: false,
+            timestamp_us: 1_764_000_000_000_000,
+            time_zone: String::new(),
         };
         treatment(&statement, &"d1".parse().expect("valid"))
     }

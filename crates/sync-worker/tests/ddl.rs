@@ -228,3 +228,19 @@ async fn a_foreign_key_that_cascades_parks_the_device_after_the_statement() {
         assert_eq!(row.position, device.end());
     }
 }
+
+#[tokio::test]
+async fn a_column_that_defaults_to_the_time_gets_that_of_the_device() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        device.ddl("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(10))");
+        device.insert(&simple("t"), row(1, "x"));
+        device.ddl("ALTER TABLE t ADD at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP");
+        let batch = device.batch();
+        apply_all(&mut target, &device.id, &[&batch]).await;
+        let sql = format!("SELECT UNIX_TIMESTAMP(at) FROM `{}__app`.t", device.id);
+        assert_eq!(query(&mut target, &sql).await, ["1764000000"], "{flavour}");
+        let sql = "SELECT ABS(UNIX_TIMESTAMP(NOW()) - UNIX_TIMESTAMP(SYSDATE())) < 2";
+        assert_eq!(query(&mut target, sql).await, ["1"], "{flavour}");
+    }
+}

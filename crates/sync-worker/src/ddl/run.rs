@@ -130,12 +130,23 @@ async fn prologue(
     device: &DeviceId,
     barrier: &Barrier<'_>,
 ) -> Result<String, SqlError> {
-    let Statement { database, sql_mode, no_foreign_key_checks, .. } = barrier.statement;
+    let Statement { database, sql_mode, no_foreign_key_checks, timestamp_us, time_zone, .. } =
+        barrier.statement;
     let from_mariadb = barrier.header.source.starts_with("mariadb-");
     let server = target.session.server();
     let mode = mode::names(*sql_mode, from_mariadb, server.mariadb);
     let checks = u8::from(!no_foreign_key_checks);
     let mut settings = vec![format!("sql_mode='{mode}'"), format!("foreign_key_checks={checks}")];
+    // What NOW() and DEFAULT CURRENT_TIMESTAMP meant; 0 would set the clock going again.
+    let (seconds, fraction) = (timestamp_us / 1_000_000, timestamp_us % 1_000_000);
+    if seconds > 0 {
+        settings.push(format!("timestamp={seconds}.{fraction:06}"));
+    }
+    if !time_zone.is_empty() {
+        let mut value = Vec::new();
+        crate::literal::quoted(&mut value, time_zone.as_bytes());
+        settings.push(format!("time_zone={}", String::from_utf8_lossy(&value)));
+    }
     let charsets = &server.charsets;
     if let Some(charset) = charsets.charset(barrier.statement.charset_client) {
         settings.push(format!("character_set_client={charset}"));
