@@ -64,6 +64,10 @@ pub struct QueryEvent<'a> {
     pub collation_database: u16,
     /// `foreign_key_checks=0` was set.
     pub no_foreign_key_checks: bool,
+    /// The fraction of the second in which the statement began, in microseconds.
+    pub microseconds: u32,
+    /// The session's `time_zone`; empty where the statement did not use it.
+    pub time_zone: String,
 }
 
 const LOG_EVENT_IGNORABLE_F: u16 = 0x80;
@@ -201,7 +205,10 @@ fn parse_status(status: &[u8], query: &mut QueryEvent<'_>) -> Result<(), BinlogE
             2 => skip_string(&mut reader, 1)?, // catalog, with NUL
             3 => drop(reader.take(4)?),        // auto_increment
             4 => query.charsets = [reader.u16()?, reader.u16()?, reader.u16()?],
-            5 => skip_string(&mut reader, 0)?, // time zone
+            5 => {
+                let len = usize::from(reader.u8()?);
+                query.time_zone = String::from_utf8_lossy(reader.take(len)?).into_owned();
+            }
             6 => skip_string(&mut reader, 0)?, // catalog, without NUL
             7 => drop(reader.take(2)?),        // lc_time_names
             8 => query.collation_database = reader.u16()?,
@@ -212,12 +219,11 @@ fn parse_status(status: &[u8], query: &mut QueryEvent<'_>) -> Result<(), BinlogE
                 skip_string(&mut reader, 0)?;
             }
             12 => skip_updated_databases(&mut reader)?,
-            13 => drop(reader.take(3)?),         // microseconds
-            16 => drop(reader.take(1)?),         // explicit_defaults_for_timestamp
-            17 => drop(reader.take(8)?),         // xid of a DDL
-            18 => drop(reader.take(2)?),         // default collation for utf8mb4
-            19 | 20 => drop(reader.take(1)?),    // require primary key, default encryption
-            128 => drop(reader.take(3)?),        // MariaDB: microseconds
+            16 => drop(reader.take(1)?), // explicit_defaults_for_timestamp
+            17 => drop(reader.take(8)?), // xid of a DDL
+            18 => drop(reader.take(2)?), // default collation for utf8mb4
+            19 | 20 => drop(reader.take(1)?), // require primary key, default encryption
+            13 | 128 => query.microseconds = u32::try_from(reader.uint(3)?).unwrap_or(0), // MariaDB: 128
             129 => drop(reader.take(8)?),        // MariaDB: xid
             130 => skip_string(&mut reader, 0)?, // MariaDB: GTID flags 3
             _ => return Ok(()),

@@ -17,7 +17,8 @@ pub(crate) fn to_text(document: &[u8]) -> Result<String, BinlogError> {
         None => out.push_str("null"),
         // Every value takes a byte at least; containers that share their members run out of budget.
         Some((&kind, body)) => {
-            value(kind, body, &mut Nesting { depth: DEPTH_MAX, values: document.len() }, &mut out)?
+            let mut nesting = Nesting { depth: DEPTH_MAX, values: document.len() };
+            value(kind, body, &mut nesting, &mut out)?;
         }
     }
     Ok(out)

@@ -224,7 +224,7 @@ async fn server(source: &mut Source, facts: &Facts, user: &str) -> Vec<Check> {
     match source.grants().await {
         Ok(grants) => checks.extend(privileges(&grants, facts, user)),
         Err(error) => {
-            checks.push(Check::warn(format!("grants cannot be read: {error}"), "grant SELECT"))
+            checks.push(Check::warn(format!("grants cannot be read: {error}"), "grant SELECT"));
         }
     }
     match source.binlog_files().await {

@@ -81,7 +81,7 @@ impl Link {
                     connected.send_modify(|count| *count += 1);
                 }
                 Event::Disconnected => {
-                    tracing::warn!("NATS connection lost; trying again for ever")
+                    tracing::warn!("NATS connection lost; trying again for ever");
                 }
                 other => {
                     tracing::warn!(event = %other, "NATS");

@@ -98,7 +98,8 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     };
     let publish = &agent.config.publish;
     let message_bytes_max = agent.link.max_payload();
-    let capture = Capture::new(header, from, resume, message_bytes_max, publish.batch_bytes);
+    let zone = facts.system_time_zone.clone();
+    let capture = Capture::new(header, from, resume, message_bytes_max, publish.batch_bytes, zone);
     let window = Window::new(publish.window_batches);
     metrics::session();
     metrics::source_connected(true);
@@ -254,7 +255,7 @@ impl Flow<'_> {
         let mut parked = None;
         let mut end = None;
         match reply.directive {
-            None => {}
+            None | Some(Directive::Other) => {}
             Some(Directive::Rewind { run }) if run == self.agent.run => {
                 let to = reply.applied.as_ref().map(|applied| applied.position.to_string());
                 let to = to.unwrap_or_else(|| "the beginning".to_owned());
@@ -274,10 +275,10 @@ impl Flow<'_> {
         if parked != self.parked {
             match &parked {
                 Some(reason) => {
-                    tracing::error!(device = %self.agent.device, reason, "the target has parked this device; reading stops until it is released (tributary-sync-worker release)")
+                    tracing::error!(device = %self.agent.device, reason, "the target has parked this device; reading stops until it is released (tributary-sync-worker release)");
                 }
                 None => {
-                    tracing::info!(device = %self.agent.device, "released by the target; reading goes on")
+                    tracing::info!(device = %self.agent.device, "released by the target; reading goes on");
                 }
             }
         }

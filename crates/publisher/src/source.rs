@@ -29,6 +29,8 @@ pub struct Facts {
     pub version_numbers: (u16, u16, u16),
     /// Global variables that matter, by lower-case name.
     pub variables: HashMap<String, String>,
+    /// What the time zone `SYSTEM` means there just now, such as `+08:00`.
+    pub system_time_zone: String,
     /// Identity in batches: `server_uuid`, or `mariadb-<server_id>`.
     pub identity: String,
 }
@@ -144,7 +146,12 @@ impl Source {
             .await?;
         let variables =
             rows.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
-        let facts = Facts::new(variables, source.conn.server_version());
+        // A zone with daylight saving is taken as it is now; the log does not say more either.
+        let zone = "SELECT CAST(TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), \
+                    CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')) AS SIGNED)";
+        let minutes: Vec<i64> = source.query(zone).await?;
+        let offset = offset(minutes.first().copied().unwrap_or_default());
+        let facts = Facts::new(variables, source.conn.server_version(), offset);
         Ok((source, facts))
     }
 
@@ -240,10 +247,21 @@ impl Source {
     }
 }
 
+/// Minutes east of Greenwich as MySQL writes them.
+fn offset(minutes: i64) -> String {
+    let sign = if minutes < 0 { '-' } else { '+' };
+    let minutes = minutes.abs();
+    format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
 // === impl Facts ===
 
 impl Facts {
-    fn new(variables: HashMap<String, String>, version_numbers: (u16, u16, u16)) -> Self {
+    fn new(
+        variables: HashMap<String, String>,
+        version_numbers: (u16, u16, u16),
+        system_time_zone: String,
+    ) -> Self {
         let get = |name: &str| variables.get(name).cloned().unwrap_or_default();
         let version = get("version");
         let flavour = if version.contains("MariaDB") { Flavour::MariaDb } else { Flavour::MySql };
@@ -251,7 +269,7 @@ impl Facts {
             Flavour::MySql => get("server_uuid"),
             Flavour::MariaDb => format!("mariadb-{}", get("server_id")),
         };
-        Self { flavour, version, version_numbers, variables, identity }
+        Self { flavour, version, version_numbers, variables, system_time_zone, identity }
     }
 
     /// A global variable, empty where the server does not have it.

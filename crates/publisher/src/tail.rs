@@ -220,6 +220,7 @@ impl TailEvent {
             },
             span: self.span,
             server_id: header.server_id(),
+            seconds: header.timestamp(),
             time_us: self.time_us,
         }
     }

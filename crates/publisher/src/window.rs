@@ -109,7 +109,9 @@ impl Window {
         let batch = self.batches.iter_mut().find(|batch| batch.number == ticket.number)?;
         batch.acked = true;
         let mut progress: Option<Progress> = None;
-        while let Some(batch) = self.batches.pop_front_if(|batch| batch.acked) {
+        while self.batches.front().is_some_and(|batch| batch.acked)
+            && let Some(batch) = self.batches.pop_front()
+        {
             let (rows, bytes) = progress.map_or((0, 0), |so_far| (so_far.rows, so_far.bytes));
             progress = Some(Progress {
                 position: batch.position,

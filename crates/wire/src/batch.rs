@@ -133,6 +133,11 @@ pub struct Statement {
     pub collation_database: u16,
     /// The session had `foreign_key_checks=0`.
     pub no_foreign_key_checks: bool,
+    /// When it began, microseconds since the Unix epoch: what `NOW()` means in it, and with it the
+    /// value of a column that is added with `DEFAULT CURRENT_TIMESTAMP`.
+    pub timestamp_us: i64,
+    /// The session's `time_zone`, never `SYSTEM`; empty where the statement does not depend on it.
+    pub time_zone: String,
 }
 
 // === impl Batch ===

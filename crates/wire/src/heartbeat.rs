@@ -61,6 +61,10 @@ pub enum Directive {
         /// Why.
         reason: String,
     },
+    /// A word of a newer worker: nothing that this build could do. The watermark beside it still
+    /// counts.
+    #[serde(other)]
+    Other,
 }
 
 /// No honest heartbeat is longer.

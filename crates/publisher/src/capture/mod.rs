@@ -36,6 +36,8 @@ pub struct LogEvent<'a> {
     pub span: Option<(u64, u64)>,
     /// The server that wrote it.
     pub server_id: u32,
+    /// The time in its header: when its statement began, Unix seconds.
+    pub seconds: u32,
     /// When the source wrote it, microseconds since the Unix epoch, as well as the log can tell.
     pub time_us: i64,
 }
@@ -103,6 +105,7 @@ pub struct Capture {
     open: Option<Open>,
     maps: HashMap<u64, (Vec<u8>, Mapped)>,
     body_bytes_soft: usize,
+    system_time_zone: String,
 }
 
 /// Table maps are repeated before every statement; one entry per table that was written lately.
@@ -113,12 +116,14 @@ const MAPS_MAX: usize = 4096;
 impl Capture {
     /// Goes on from `from`, reading at the boundary `resume` (at or before it). No message will be
     /// larger than `message_bytes_max`; a batch is sealed when it holds `body_bytes_soft` uncompressed.
+    /// `system_time_zone` is what `SYSTEM` means on the device, as an offset such as `+08:00`.
     pub fn new(
         header: Header,
         from: Position,
         resume: Position,
         message_bytes_max: usize,
         body_bytes_soft: usize,
+        system_time_zone: String,
     ) -> Self {
         Self {
             builder: BatchBuilder::new(header, from, message_bytes_max),
@@ -129,6 +134,7 @@ impl Capture {
             open: None,
             maps: HashMap::new(),
             body_bytes_soft,
+            system_time_zone,
         }
     }
 

@@ -67,9 +67,9 @@ impl Capture {
         self.offset = end;
         let end = self.read();
         if open.begun {
-            self.builder.commit(end, open.gtid)
+            self.builder.commit(end, open.gtid);
         } else {
-            self.mark(open.gtid)
+            self.mark(open.gtid);
         }
         Ok(())
     }
@@ -85,17 +85,17 @@ impl Capture {
             Class::Transaction(TransactionKind::Begin) => self.begin(),
             Class::Transaction(TransactionKind::Commit) => self.commit(log),
             Class::Transaction(TransactionKind::Savepoint { .. } | TransactionKind::Release { .. }) => Ok(()),
-            Class::Transaction(kind) => self.undo(log, kind),
+            Class::Transaction(kind) => self.undo(log, &kind),
             Class::Dml { verb } => Err(self.event_error(BinlogError::Setting(format!(
                 "{verb} was logged as a statement, not as rows: run SET GLOBAL binlog_format='ROW' on the device, and reconnect its applications"
             )))),
             Class::Ignored { .. } => self.ignored(log),
             // Its rows follow, and then the commit.
-            Class::Ddl(ddl) if ddl.starts_transaction => self.statement(query, sealed),
+            Class::Ddl(ddl) if ddl.starts_transaction => self.statement(log, query, sealed),
             // Not within BEGIN, the statement is the transaction.
             Class::Ddl(_) | Class::Routine { .. } | Class::Unknown { .. } => {
                 let alone = self.open.as_ref().is_some_and(|open| !open.begun);
-                self.statement(query, sealed)?;
+                self.statement(log, query, sealed)?;
                 if alone { self.commit(log) } else { Ok(()) }
             }
         }
@@ -105,9 +105,10 @@ impl Capture {
     pub(super) fn undo(
         &mut self,
         log: &LogEvent<'_>,
-        kind: TransactionKind,
+        kind: &TransactionKind,
     ) -> Result<(), CaptureError> {
-        if kind == TransactionKind::Rollback && self.open.as_ref().is_some_and(|open| !open.changed)
+        if *kind == TransactionKind::Rollback
+            && self.open.as_ref().is_some_and(|open| !open.changed)
         {
             return self.commit(log);
         }
@@ -129,9 +130,16 @@ impl Capture {
         Ok(())
     }
 
+    /// A time zone that means the same elsewhere: `SYSTEM` is the device's own.
+    fn time_zone(&self, name: &str) -> String {
+        let name = if name == "SYSTEM" { &self.system_time_zone } else { name };
+        name.to_owned()
+    }
+
     /// Carries a statement as one change of the open transaction.
     pub(super) fn statement(
         &mut self,
+        log: &LogEvent<'_>,
         query: &QueryEvent<'_>,
         sealed: &mut Vec<Seal>,
     ) -> Result<(), CaptureError> {
@@ -149,6 +157,8 @@ impl Capture {
             collation_server,
             collation_database: query.collation_database,
             no_foreign_key_checks: query.no_foreign_key_checks,
+            timestamp_us: i64::from(log.seconds) * 1_000_000 + i64::from(query.microseconds),
+            time_zone: self.time_zone(&query.time_zone),
         };
         let mut pushed = self.builder.statement(&statement);
         if pushed == Pushed::Full {

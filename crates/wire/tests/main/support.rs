@@ -48,6 +48,8 @@ pub(crate) fn statement(sql: &[u8]) -> Statement {
         collation_server: 255,
         collation_database: 0,
         no_foreign_key_checks: false,
+        timestamp_us: 1_764_000_000_000_000,
+        time_zone: String::new(),
     }
 }
 

@@ -115,6 +115,7 @@ fn ddl() -> Seal {
         charset_client: 8,
         collation_database: 8,
         no_foreign_key_checks: true,
+        time_zone: "+08:00".into(),
         ..statement(b"DROP TABLE `app`.`caf\xe9`")
     };
     assert_eq!(b.statement(&latin1), Pushed::Taken);
