@@ -2,6 +2,7 @@
 //! can say what no healthy worker would.
 
 mod capture;
+mod command;
 mod examples;
 mod harness;
 mod recovery;
