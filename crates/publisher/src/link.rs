@@ -75,18 +75,11 @@ impl Link {
         let last_error = Arc::new(Mutex::new(None));
         let errors = Arc::clone(&last_error);
         let options = options(config, device).await?.event_callback(move |event| {
-            match &event {
-                Event::Connected => {
-                    tracing::info!("connected to NATS");
-                    connected.send_modify(|count| *count += 1);
-                }
-                Event::Disconnected => {
-                    tracing::warn!("NATS connection lost; trying again for ever");
-                }
-                other => {
-                    tracing::warn!(event = %other, "NATS");
-                    *lock(&errors) = Some(other.to_string());
-                }
+            if matches!(event, Event::Connected) {
+                connected.send_modify(|count| *count += 1);
+            }
+            if let Some(complaint) = complaint(&event) {
+                *lock(&errors) = Some(complaint);
             }
             metrics::nats_connected(matches!(event, Event::Connected));
             std::future::ready(())
@@ -171,6 +164,27 @@ impl Link {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Logs what became of the connection; returns what the server complains of, if it does.
+fn complaint(event: &Event) -> Option<String> {
+    match event {
+        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Disconnected => tracing::warn!("NATS connection lost; trying again for ever"),
+        Event::Draining | Event::Closed => tracing::debug!(%event, "NATS"),
+        other => {
+            let complaint = other.to_string();
+            if complaint.contains("authorization violation") {
+                tracing::error!(
+                    "NATS refuses the login: check nats.user and nats.password, or nats.credentials_file; trying again"
+                );
+            } else {
+                tracing::warn!(complaint, "NATS");
+            }
+            return Some(complaint);
+        }
+    }
+    None
 }
 
 fn read(message: &async_nats::Message) -> Option<Answer> {

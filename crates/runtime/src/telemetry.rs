@@ -9,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 /// The variable that sets the log level: `debug`, or `info,tributary_publisher=trace`.
 pub const LOG_VARIABLE: &str = "TRIBUTARY_LOG";
 
-const LOG_DEFAULT: &str = "info";
+/// The services say themselves what becomes of their NATS connection.
+const LOG_DEFAULT: &str = "info,async_nats=off";
 
 /// Bucket bounds of every histogram whose name ends in `_seconds`: from one write on a local disk to
 /// a link that was down for a working day.
