@@ -111,7 +111,7 @@ impl Executor {
         let outcomes = apply::apply(target, &works).await.map_err(|error| Failure::from(&error))?;
         report::group(self.place.shard.name(), self.place.number, jobs, begun.elapsed());
         let mut at_statement = Vec::new();
-        let mut failure = None;
+        let (mut failure, mut keeps_connection) = (None, true);
         for (index, outcome) in outcomes.into_iter().enumerate() {
             let device = &jobs[index].device;
             report::outcome(&self.place.directory, self.place.shard_index, device, &outcome);
@@ -122,11 +122,19 @@ impl Executor {
                 let ran = ddl::apply(target, device, &barrier).await;
                 match ran.map_err(Stop::from) {
                     Ok(_) => {}
-                    Err(Stop::Park(reason)) => parked = Some(reason),
+                    // A connection from before a GRANT does not know of it: once more on a new one.
+                    Err(Stop::Park(reason, keeps)) => {
+                        keeps_connection &= keeps;
+                        parked = (keeps || jobs[index].looked_again).then_some(reason);
+                    }
                     Err(Stop::Failed(failed)) => failure = Some(failed),
                 }
             }
             at_statement.push((index, parked));
+        }
+        if !keeps_connection {
+            self.target = None;
+            at_statement.iter().for_each(|(index, _)| jobs[*index].looked_again = true);
         }
         self.keep(jobs, at_statement, detours).await;
         failure.map_or(Ok(()), Err)

@@ -23,8 +23,8 @@ pub(crate) struct Failure {
 /// Why a statement of a device did not run to its end.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// It will not run as long as nobody mends something.
-    Park(Parked),
+    /// It will not run as long as nobody mends something; whether the connection can be used on.
+    Park(Parked, bool),
     /// It is to be tried again.
     Failed(Failure),
 }
@@ -64,7 +64,7 @@ impl From<DdlError> for Stop {
     fn from(error: DdlError) -> Self {
         let text = error.to_string();
         match error {
-            DdlError::Stop(parked) => Self::Park(parked),
+            DdlError::Stop(parked) => Self::Park(parked, true),
             DdlError::Busy => Self::Failed(Failure {
                 class: Class::Conflict,
                 error: text,
@@ -77,10 +77,11 @@ impl From<DdlError> for Stop {
             DdlError::Statement { source, .. } => {
                 let failure = Failure::new(&source, Subject::Device, text);
                 match failure.class {
-                    Class::Data => Self::Park(Parked {
-                        reason: failure.error,
-                        remedy: failure.remedy.to_owned(),
-                    }),
+                    Class::Data => {
+                        let remedy = failure.remedy.to_owned();
+                        let parked = Parked { reason: failure.error, remedy };
+                        Self::Park(parked, failure.keeps_connection)
+                    }
                     Class::Conflict | Class::Reconnect | Class::Unavailable | Class::Halt => {
                         Self::Failed(failure)
                     }

@@ -3,6 +3,7 @@
 mod ddl;
 mod device;
 mod examples;
+mod faults;
 mod rows;
 mod shard;
 mod stream;
