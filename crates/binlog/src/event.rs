@@ -153,10 +153,15 @@ fn format_uuid(uuid: [u8; 16]) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// sequence (8), domain (4), flags (1). The server id stands in the common header, so the caller
+/// sequence (8), domain (4), flags (1), a group commit's id (8) where the flags say so, further flags
+/// (1; `Gtid_log_event::write` in `sql/log_event_server.cc`). The server id stands in the common header, so the caller
 /// completes the GTID.
 fn parse_mariadb_gtid(data: &[u8]) -> Result<Body<'_>, BinlogError> {
     const FL_STANDALONE: u8 = 1;
+    const FL_GROUP_COMMIT_ID: u8 = 2;
+    const FL_START_ALTER: u8 = 2;
+    const FL_COMMIT_ALTER: u8 = 4;
+    const FL_ROLLBACK_ALTER: u8 = 8;
     const FL_PREPARED_XA: u8 = 64;
     const FL_COMPLETED_XA: u8 = 128;
     let mut reader = Reader::new("MARIADB_GTID", data);
@@ -166,6 +171,17 @@ fn parse_mariadb_gtid(data: &[u8]) -> Result<Body<'_>, BinlogError> {
     if flags & (FL_PREPARED_XA | FL_COMPLETED_XA) != 0 {
         return Err(BinlogError::Unsupported(
             "an XA transaction was prepared, whose outcome the log does not yet tell; this build does not carry XA".into(),
+        ));
+    }
+    if flags & FL_GROUP_COMMIT_ID != 0 {
+        reader.take(8)?;
+    }
+    // Zero where the event ends in padding, absent before 10.8.
+    let extra = reader.rest().first().copied().unwrap_or(0);
+    if extra & (FL_START_ALTER | FL_COMMIT_ALTER | FL_ROLLBACK_ALTER) != 0 {
+        return Err(BinlogError::Setting(
+            "an ALTER in two phases: run SET GLOBAL binlog_alter_two_phase=OFF on the device"
+                .into(),
         ));
     }
     let standalone = flags & FL_STANDALONE != 0;

@@ -203,7 +203,13 @@ fn opaque(field: u8, raw: &[u8], out: &mut String) -> Result<(), BinlogError> {
             let mut text = ColumnBuffer::default();
             numeric::decimal(digits, precision, scale, &mut text)?;
             // A bin of under 256 bytes: two bytes of marker and length, then the digits.
-            out.push_str(&String::from_utf8_lossy(&text.encoded()[2..]));
+            let text = String::from_utf8_lossy(&text.encoded()[2..]);
+            if text.bytes().filter(u8::is_ascii_digit).count() > DIGITS_OF_DOUBLE {
+                return Err(BinlogError::Unsupported(format!(
+                    "a JSON document holds the DECIMAL {text}, which would lose digits as JSON text"
+                )));
+            }
+            out.push_str(&text);
         }
         DATE | DATETIME | TIMESTAMP | TIME => {
             let packed = Reader::new("rows", raw).u64()?.cast_signed();
@@ -217,6 +223,9 @@ fn opaque(field: u8, raw: &[u8], out: &mut String) -> Result<(), BinlogError> {
     }
     Ok(())
 }
+
+/// So many decimal digits survive in a double, which is what JSON text with a point becomes.
+const DIGITS_OF_DOUBLE: usize = 15;
 
 fn temporal(date: bool, time: bool, packed: i64, out: &mut String) {
     let magnitude = packed.unsigned_abs();

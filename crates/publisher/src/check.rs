@@ -74,8 +74,9 @@ impl fmt::Display for Check {
 ///
 /// # Errors
 /// [`Error::SourceUnfit`] with every fault and its remedy.
-pub fn refuse_unfit(facts: &Facts, address: &str) -> Result<(), Error> {
-    let failed = settings(facts).into_iter().filter(|check| check.outcome == Outcome::Fail);
+pub fn refuse_unfit(facts: &Facts, omissions: &[String], address: &str) -> Result<(), Error> {
+    let checks = settings(facts).into_iter().chain(complete(omissions));
+    let failed = checks.filter(|check| check.outcome == Outcome::Fail);
     let faults: Vec<String> = failed.map(|check| check.to_string()).collect();
     if faults.is_empty() {
         return Ok(());
@@ -105,6 +106,7 @@ pub fn settings(facts: &Facts) -> Vec<Check> {
         ("binlog_row_value_options", "JSON columns would come in pieces"),
         ("binlog_transaction_compression", "this build does not read compressed transactions"),
         ("log_bin_compress", "this build does not read compressed events"),
+        ("binlog_alter_two_phase", "this build does not read an ALTER in two phases"),
     ] {
         let value = facts.variable(name);
         if !(value.is_empty() || value == "OFF" || value == "0") {
@@ -115,6 +117,21 @@ pub fn settings(facts: &Facts) -> Vec<Check> {
     checks.push(retention(facts));
     checks.push(gtid(facts));
     checks
+}
+
+/// What the server leaves out of its log is lost without a trace.
+fn complete(omissions: &[String]) -> Vec<Check> {
+    let fail = |omitted: &String| {
+        Check::fail(
+            format!("the binary log is not complete: {omitted}"),
+            "remove the filter from the server's configuration (or set log_replica_updates=ON) and restart it",
+        )
+    };
+    if omissions.is_empty() {
+        vec![Check::ok("the binary log leaves nothing out")]
+    } else {
+        omissions.iter().map(fail).collect()
+    }
 }
 
 fn version(facts: &Facts) -> Check {
@@ -227,6 +244,9 @@ async fn server(source: &mut Source, facts: &Facts, user: &str) -> Vec<Check> {
             checks.push(Check::warn(format!("grants cannot be read: {error}"), "grant SELECT"));
         }
     }
+    if let Ok(omissions) = source.omissions(facts).await {
+        checks.extend(complete(&omissions));
+    }
     match source.binlog_files().await {
         Ok(files) => {
             let bytes: u64 = files.iter().map(|file| file.bytes).sum();
@@ -299,7 +319,8 @@ fn privileges(grants: &[String], facts: &Facts, user: &str) -> Vec<Check> {
 }
 
 async fn nats(config: &Config, device: &DeviceId, facts: Option<&Facts>) -> Vec<Check> {
-    let urls = config.nats.urls.join(", ");
+    let urls: Vec<&str> = config.nats.urls.iter().map(|url| without_login(url)).collect();
+    let urls = urls.join(", ");
     let mut link = match Link::open(&config.nats, device).await {
         Ok(link) => link,
         Err(error) => return vec![Check::fail(error.to_string(), "correct the nats section")],
@@ -342,6 +363,11 @@ async fn nats(config: &Config, device: &DeviceId, facts: Option<&Facts>) -> Vec<
     });
     link.close().await;
     checks
+}
+
+/// The part of a URL that is no secret.
+fn without_login(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, server)| server)
 }
 
 fn state(config: &Config) -> Check {

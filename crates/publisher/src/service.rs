@@ -79,6 +79,9 @@ async fn attempts(agent: &mut Agent) -> Result<(), Error> {
                 agent.after_rewind = true;
                 agent.store_checkpoint();
             }
+            Ok(End::SmallerPayload) => {
+                tracing::warn!(device = %agent.device, max_payload = agent.link.max_payload(), "nats-server takes smaller messages than before; packing again");
+            }
             Err(error) if error.fate() == Fate::Retry => {
                 let pause = backoff.next();
                 tracing::warn!(device = %agent.device, %error, pause_ms = pause.as_millis(), "publishing was interrupted");

@@ -42,6 +42,8 @@ pub struct Agent {
 pub enum End {
     /// The cloud asks for everything from its watermark on.
     Rewind,
+    /// The server that NATS reconnected to takes only smaller messages than the batches at hand.
+    SmallerPayload,
 }
 
 /// Reading, packing and sending, once the place to begin is known.
@@ -52,6 +54,7 @@ struct Flow<'a> {
     tail: Tail,
     capture: Capture,
     window: Window,
+    message_bytes_max: usize,
     ready: VecDeque<Seal>,
     /// Every table must be younger than the log: this device's history begins here.
     at_origin: bool,
@@ -80,7 +83,8 @@ const FIRST_QUESTION: Duration = Duration::from_secs(1);
 /// [`Error`]; its fate says whether another attempt makes sense.
 pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let (mut source, facts) = Source::open(&agent.config.source).await?;
-    check::refuse_unfit(&facts, &agent.config.source.address())?;
+    let omissions = source.omissions(&facts).await?;
+    check::refuse_unfit(&facts, &omissions, &agent.config.source.address())?;
     let origin = origin::find(agent, &mut source, &facts).await?;
     let (from, resume) = (origin.position, origin.resume.position);
     tracing::info!(device = %agent.device, %from, read_from = %resume, server = %facts.version, "publishing begins");
@@ -113,6 +117,7 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
         tail,
         capture,
         window,
+        message_bytes_max,
         ready: VecDeque::new(),
         at_origin: origin.beginning,
         published: from,
@@ -140,7 +145,18 @@ pub(crate) fn question(device: &DeviceId, run: u64, source: &str) -> HeartbeatRe
 
 /// What an answer says of the watermark.
 pub(crate) fn cloud(reply: HeartbeatReply) -> Cloud {
-    reply.applied.map_or(Cloud::Unknown, Cloud::Applied)
+    match (reply.applied, reply.directive) {
+        (Some(applied), _) => Cloud::Applied(applied),
+        // Parked without a watermark: two shards hold the device. That is not a new device.
+        (None, Some(Directive::Parked { reason })) => {
+            tracing::error!(
+                reason,
+                "the target has parked this device; nothing is published until it is released"
+            );
+            Cloud::Silent
+        }
+        (None, _) => Cloud::Unknown,
+    }
 }
 
 // === impl Flow ===
@@ -220,6 +236,9 @@ impl Flow<'_> {
                 None
             }
             Answer::NobodyHome => None,
+            Answer::Connected if self.agent.link.max_payload() < self.message_bytes_max => {
+                Some(End::SmallerPayload)
+            }
             Answer::Connected => {
                 // What was on its way when the line broke may be lost.
                 self.resend_at = (!self.window.is_empty()).then(Instant::now);

@@ -58,7 +58,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
 /// Variables that the preflight looks at.
-const VARIABLES: [&str; 18] = [
+const VARIABLES: [&str; 21] = [
     "version",
     "server_id",
     "server_uuid",
@@ -69,6 +69,9 @@ const VARIABLES: [&str; 18] = [
     "binlog_row_value_options",
     "binlog_transaction_compression",
     "log_bin_compress",
+    "binlog_alter_two_phase",
+    "log_replica_updates",
+    "log_slave_updates",
     "binlog_expire_logs_seconds",
     "expire_logs_days",
     "gtid_mode",
@@ -178,6 +181,43 @@ impl Source {
             Some(BinlogFile { number: file_number(&name)?, bytes: row.get_opt(1)?.ok()?, name })
         };
         Ok(rows.iter().filter_map(file).collect())
+    }
+
+    /// What the server leaves out of its log: databases that `binlog_do_db` does not name or that
+    /// `binlog_ignore_db` names, and the changes of a replica that does not log them.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn omissions(&mut self, facts: &Facts) -> Result<Vec<String>, Error> {
+        let is_new_mysql = facts.flavour == Flavour::MySql && facts.version_numbers >= (8, 2, 0);
+        let (status, replicas) = if is_new_mysql {
+            ("SHOW BINARY LOG STATUS", "SHOW REPLICA STATUS")
+        } else {
+            ("SHOW MASTER STATUS", "SHOW SLAVE STATUS")
+        };
+        let rows: Vec<mysql_async::Row> = self.query(status).await?;
+        let filter = |column: usize| {
+            let value = rows.first().and_then(|row| row.get_opt::<String, _>(column)?.ok());
+            value.filter(|value| !value.is_empty())
+        };
+        let mut omitted = Vec::new();
+        omitted.extend(
+            filter(2).map(|names| format!("it logs only the databases {names} (binlog_do_db)")),
+        );
+        omitted.extend(
+            filter(3)
+                .map(|names| format!("it does not log the databases {names} (binlog_ignore_db)")),
+        );
+        let logs_updates = ["log_replica_updates", "log_slave_updates"]
+            .iter()
+            .any(|name| facts.variable(name) == "ON");
+        if !logs_updates && !self.query::<mysql_async::Row>(replicas).await?.is_empty() {
+            omitted.push(
+                "it is a replica, and does not log what it replicates (log_replica_updates is OFF)"
+                    .to_owned(),
+            );
+        }
+        Ok(omitted)
     }
 
     /// Tables of applications that were created before `time_s` (Unix seconds), at most three names.

@@ -66,6 +66,43 @@ async fn a_statement_in_the_log_stops_the_device() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alter_in_two_phases_stops_the_device() {
+    let lab = Lab::start(Flavour::MariaDb).await;
+    lab.sql(&[
+        "CREATE DATABASE app",
+        "CREATE TABLE app.t (id INT PRIMARY KEY)",
+        "SET SESSION binlog_alter_two_phase=1",
+        "ALTER TABLE app.t ADD COLUMN v INT",
+    ])
+    .await;
+    let error = refused(&lab).await;
+    assert!(error.contains("an ALTER in two phases"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_leaves_databases_out_is_refused() {
+    for flavour in Flavour::ALL {
+        let options = MySqlOptions::source().argument("--binlog-ignore-db=logs");
+        let lab = Lab::start_with(flavour, &options).await;
+        let error = refused(&lab).await;
+        assert!(error.contains("does not log the databases logs"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decimal_in_json_that_would_lose_digits_stops_the_device() {
+    let lab = Lab::start(Flavour::MySql).await;
+    lab.sql(&[
+        "CREATE DATABASE app",
+        "CREATE TABLE app.t (id INT PRIMARY KEY, j JSON)",
+        "INSERT INTO app.t VALUES (1, JSON_OBJECT('p', CAST('12345678901234567890.123456789' AS DECIMAL(40,9))))",
+    ])
+    .await;
+    let error = refused(&lab).await;
+    assert!(error.contains("would lose digits"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_device_whose_log_was_purged_is_refused() {
     for flavour in Flavour::ALL {
         let lab = Lab::start(flavour).await;

@@ -2,7 +2,8 @@
 
 use crate::classify::{self, Reading};
 use crate::cursor::Cursor;
-use crate::finding::EditKind;
+use crate::finding::{Edit, EditKind};
+use crate::token::{TokenKind, Tokenizer};
 use crate::{SqlMode, Statement, quote};
 
 /// A statement cannot be rewritten.
@@ -22,7 +23,8 @@ pub enum RewriteError {
 ///
 /// Names without a database stay as they are: the caller makes the mapped default database current.
 ///
-/// Four things change besides, and every other byte is as it was:
+/// Five things change besides, and every other byte is as it was:
+/// - the marks of executable comments (`/*!50100 … */`) become blanks: what stood in them is executed;
 /// - CREATE DATABASE gets `IF NOT EXISTS`, unless `OR REPLACE` is there;
 /// - `START TRANSACTION` at the end of a CREATE TABLE is taken out, which only a server that applies
 ///   a binlog understands;
@@ -39,11 +41,23 @@ pub fn rewrite(
     let Some(Reading::Ddl(mut finding)) = classify::read(Cursor::new(sql, mode)) else {
         return Err(not_ddl(&classify::classify(sql, mode)));
     };
+    // Servers differ in which of these comments they execute, and a name in one that is skipped here
+    // and executed there would not be mapped: what was read as executed is executed everywhere.
+    let markers = Tokenizer::new(sql, mode).filter(|token| {
+        matches!(token.kind, TokenKind::ExecutableBegin | TokenKind::ExecutableEnd)
+    });
+    finding
+        .edits
+        .extend(markers.map(|token| Edit { span: token.span, what: EditKind::Insert(" ") }));
     finding.edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
     let mut out = Vec::with_capacity(sql.len() + finding.edits.len() * 16);
     let mut at = 0;
     let mut database_changed = false;
     for edit in &finding.edits {
+        if edit.span.start < at {
+            // It lies in what an earlier edit took out.
+            continue;
+        }
         let replacement = match &edit.what {
             EditKind::Database(name) => {
                 let mapped = map(name);

@@ -159,7 +159,7 @@ impl Heartbeats {
         if let Some(parked) = watermark.and_then(|row| row.parked.as_ref()) {
             return Some(Directive::Parked { reason: parked.reason.clone() });
         }
-        if self.directory.replays.is_waiting(partition) {
+        if self.directory.replays.is_waiting_for(partition, shard) {
             // What is missing may still be in the stream.
             return None;
         }

@@ -40,6 +40,11 @@ impl Replays {
         *oldest = sequence.min(*oldest);
     }
 
+    /// True while something for that shard waits to be read again in the partition.
+    pub fn is_waiting_for(&self, partition: u32, shard: usize) -> bool {
+        self.lock().get(&partition).is_some_and(|left| left.by_shard.contains_key(&shard))
+    }
+
     /// True while something of the partition waits to be read again.
     pub fn is_waiting(&self, partition: u32) -> bool {
         self.lock().get(&partition).is_some_and(|left| !left.by_shard.is_empty())
@@ -82,6 +87,7 @@ mod tests {
         replays.leave(&device, 0, 40);
         replays.leave(&device, 1, 10);
         assert!(replays.is_waiting(0) && !replays.is_waiting(1));
+        assert!(replays.is_waiting_for(0, 1) && !replays.is_waiting_for(0, 2));
         assert_eq!(replays.due(0, |shard| shard == 0), Some(40));
         assert!(replays.is_waiting(0));
         // Not again at once, although the other shard is back as well.

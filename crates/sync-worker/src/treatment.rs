@@ -57,8 +57,9 @@ pub fn treatment(statement: &Statement, device: &DeviceId) -> Treatment {
 /// False for text in which a byte below 0x80 may be half of a character (big5, sjis, gbk, cp932,
 /// gb18030): it could end a name where there is no end.
 fn is_readable(statement: &Statement) -> bool {
-    let divides =
-        matches!(statement.charset_client, 1 | 84 | 13 | 88 | 28 | 87 | 95 | 96 | 248..=250);
+    // MariaDB's NO PAD collations have the id of their like, and 1024.
+    let id = statement.charset_client & !1024;
+    let divides = matches!(id, 1 | 84 | 13 | 88 | 28 | 87 | 95 | 96 | 248..=250);
     !divides || statement.sql.is_ascii()
 }
 

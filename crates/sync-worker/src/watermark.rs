@@ -76,14 +76,17 @@ impl Watermark {
 
     /// Moves to a place in, or the end of, a batch.
     ///
-    /// Inside a batch the GTID is not known, so the place to restart from stays as it was: an older
-    /// boundary is as good, for what is read twice is a duplicate.
+    /// Inside a batch the place to restart from is the place itself, or the beginning of the transaction
+    /// that it lies in: a publisher refuses to read from before the place that it is to go on from. The
+    /// GTID is not known there.
     pub fn advance(&mut self, position: Position, header: &Header) {
         if position == header.end {
             self.resume = header.resume.clone();
             if header.commit_time_last_us > 0 {
                 self.commit_time_us = header.commit_time_last_us;
             }
+        } else {
+            self.resume = Resume { position: position.with_part(0), gtid: None };
         }
         self.position = position;
         self.source.clone_from(&header.source);
