@@ -72,6 +72,19 @@ pub(crate) fn grown(found: &stream::Config, wanted: &stream::Config) -> stream::
     }
 }
 
+/// An existing bucket with a longer age and more replicas where those are wanted.
+pub(crate) fn grown_bucket(
+    found: &stream::Config,
+    max_age: Duration,
+    replicas: usize,
+) -> stream::Config {
+    stream::Config {
+        max_age: longer(found.max_age, max_age),
+        num_replicas: found.num_replicas.max(replicas),
+        ..found.clone()
+    }
+}
+
 /// Says why a stream that exists cannot be used.
 ///
 /// # Errors

@@ -2,7 +2,6 @@
 //! or give the shard up for a while.
 
 use crate::apply::{self, Outcome, Target};
-use crate::catalog::Catalog;
 use crate::classify::Class;
 use crate::ddl;
 use crate::failure::{Failure, Stop};
@@ -15,16 +14,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tributary_runtime::Backoff;
 
-/// A shard that has failed for so long counts as down, and its lanes hold nobody up any more.
-const DOWN_AFTER: Duration = Duration::from_secs(5);
 /// Conflicts of a group before each of its devices is tried alone.
 const GROUP_CONFLICTS_MAX: u32 = 3;
 /// Conflicts of a device on its detour before its batches are left in the stream.
 const DETOUR_CONFLICTS_MAX: u32 = 20;
-const BACKOFF_MIN: Duration = Duration::from_millis(20);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// How long a shard is left alone whose bookkeeping is not as expected.
-const HALTED: Duration = Duration::from_secs(30);
+pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(20);
+pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// What an executor does with a device that would hold up the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +35,9 @@ pub(crate) enum Slow {
 pub(crate) struct Executor {
     pub(crate) place: Place,
     slow: Slow,
-    target: Option<Target>,
-    failing_since: Option<Instant>,
-    backoff: Backoff,
+    pub(crate) target: Option<Target>,
+    pub(crate) failing_since: Option<Instant>,
+    pub(crate) backoff: Backoff,
 }
 
 // === impl Executor ===
@@ -67,13 +62,6 @@ impl Executor {
     /// How long to wait before the next look at a shard that is down.
     pub(crate) fn patience(&mut self) -> Duration {
         self.backoff.next()
-    }
-
-    /// Looks whether a shard that was down is back. The outcome shows in its health.
-    pub(crate) async fn look(&mut self) {
-        if self.connected().await.is_ok() {
-            self.recovered();
-        }
     }
 
     /// Applies jobs and acknowledges them. Returns those that need a detour.
@@ -238,71 +226,10 @@ impl Executor {
         }
     }
 
-    async fn failing(&mut self, failure: &Failure) {
-        let since = *self.failing_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= DOWN_AFTER {
-            self.go_down(&failure.error);
-            return;
-        }
-        tracing::warn!(
-            shard = self.place.shard.name(),
-            lane = self.place.number,
-            error = failure.error,
-            "the shard fails; the group is tried again"
-        );
-        tokio::time::sleep(self.backoff.next()).await;
-    }
-
-    async fn halt(&mut self, failure: &Failure) {
-        tracing::error!(
-            shard = self.place.shard.name(),
-            error = failure.error,
-            "the shard's bookkeeping database is not what this build expects; nothing is written there before it is: compare its tables with schemas/shard/"
-        );
-        self.place.shard.distrust().await;
-        self.go_down(&failure.error);
-        self.backoff = Backoff::new(HALTED, HALTED);
-    }
-
-    fn go_down(&mut self, error: &str) {
-        if !self.is_down() {
-            tracing::error!(
-                shard = self.place.shard.name(),
-                lane = self.place.number,
-                error,
-                "the shard is down: its devices' batches stay in the stream, and are read again when it is back; bring the shard back, or correct its credentials"
-            );
-        }
-        self.target = None;
-        self.place.health.send_replace(Health::Down);
-    }
-
-    fn recovered(&mut self) {
-        let was_failing = self.failing_since.take().is_some();
-        if was_failing || self.is_down() {
-            let (shard, lane) = (self.place.shard.name(), self.place.number);
-            tracing::info!(shard, lane, "the shard is back");
-            self.backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
-            self.place.health.send_replace(Health::Up);
-        }
-        self.backoff.reset();
-    }
-
     async fn leave_behind(&self, jobs: &mut Vec<Job>) {
         for job in jobs.drain(..) {
             job.leave_behind(&self.place.directory, self.place.shard_index).await;
         }
-    }
-
-    /// Connects where there is no connection.
-    async fn connected(&mut self) -> Result<(), Failure> {
-        if self.target.is_none() {
-            let session = self.place.shard.connect().await;
-            let session = session.map_err(|error| Failure::unreachable(&error))?;
-            let database = self.place.shard.settings().bookkeeping.clone();
-            self.target = Some(Target { session, catalog: Catalog::default(), database });
-        }
-        Ok(())
     }
 }
 

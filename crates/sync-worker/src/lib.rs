@@ -36,6 +36,7 @@ pub mod migrate;
 pub mod nats;
 pub mod net;
 pub mod operate;
+mod outage;
 pub mod ownership;
 mod partitions;
 pub mod pass;

@@ -6,7 +6,7 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 pub const DEVICE_LAG_SECONDS: &str = "tributary_device_lag_seconds";
 /// Row changes applied, by device.
 pub const DEVICE_ROWS_APPLIED: &str = "tributary_device_rows_applied_total";
-/// Always 1; its labels say which shard holds a device.
+/// 1 while this replica looks after the device; the labels say which shard holds it.
 pub const DEVICE_INFO: &str = "tributary_device_info";
 /// 1 while a device is parked.
 pub const DEVICE_PARKED: &str = "tributary_device_parked";
@@ -61,7 +61,11 @@ pub fn describe() {
         "How far a device's target is behind its source"
     );
     describe_counter!(DEVICE_ROWS_APPLIED, Unit::Count, "Row changes applied, by device");
-    describe_gauge!(DEVICE_INFO, Unit::Count, "1; the labels say which shard holds the device");
+    describe_gauge!(
+        DEVICE_INFO,
+        Unit::Count,
+        "1 while this replica looks after the device; the labels say which shard holds it"
+    );
     describe_gauge!(DEVICE_PARKED, Unit::Count, "1 while the device is parked");
     describe_gauge!(DEVICE_APPLIED_FILE, Unit::Count, "Number of the binlog file applied up to");
     describe_gauge!(DEVICE_APPLIED_OFFSET, Unit::Bytes, "Offset in that binlog file");

@@ -138,13 +138,20 @@ async fn privileges(session: &mut Session) -> Verdict {
     let has = |wanted: &str| {
         granted.iter().any(|grant| {
             let list = grant.trim_start_matches("GRANT ").split(" ON ").next().unwrap_or_default();
-            list.split(", ").any(|one| one == wanted || one.starts_with("ALL PRIVILEGES"))
+            list.split(',').map(str::trim).any(|one| one == wanted || one == "ALL PRIVILEGES")
         })
     };
     let missing: Vec<&str> = PRIVILEGES.into_iter().filter(|wanted| !has(wanted)).collect();
     if !missing.is_empty() {
         let missing = missing.join(", ");
         return Verdict::Bad(format!("missing: GRANT {missing} ON *.* TO the worker's account"));
+    }
+    // MySQL 8.2 and later, MySQL before, MariaDB.
+    let definer = ["SET_ANY_DEFINER", "SET_USER_ID", "SET USER", "SUPER"];
+    if !definer.iter().any(|privilege| has(privilege)) {
+        return Verdict::Doubtful(
+            "a device with a view would be parked: GRANT SET_ANY_DEFINER (MariaDB: SET USER) ON *.* TO the worker's account".to_owned(),
+        );
     }
     if has("PROCESS") {
         Verdict::Good("all that is needed".to_owned())

@@ -44,8 +44,10 @@ pub enum ProvisionError {
         /// Why.
         source: CreateStreamError,
     },
-    /// The stream cannot be brought up to date.
-    #[error("cannot update stream {STREAM}: {source}")]
+    /// The stream, or a bucket, cannot be brought up to date.
+    #[error(
+        "cannot raise the limits of a stream or bucket: {source}; give the worker's account the right to do so, and JetStream room for it"
+    )]
     Update {
         /// Why.
         source: UpdateStreamError,
@@ -149,7 +151,7 @@ async fn bucket(
 ) -> Result<Store, ProvisionError> {
     let name = wanted.bucket.clone();
     match context.get_key_value(&name).await {
-        Ok(store) => return Ok(store),
+        Ok(store) => return grow(context, store, &wanted, replicas).await,
         Err(error) if error.kind() == KeyValueErrorKind::GetBucket && !is_gone(&error) => {
             return Err(ProvisionError::OpenBucket { bucket: name, source: error });
         }
@@ -167,6 +169,23 @@ async fn bucket(
     };
     let created = context.create_key_value(config).await;
     created.map_err(|source| ProvisionError::CreateBucket { bucket: name, source })
+}
+
+/// Takes an existing bucket, with a longer age and more replicas where those are wanted: a sign of life
+/// that ages sooner than it is refreshed would make every worker die and live again and again.
+async fn grow(
+    context: &Context,
+    store: Store,
+    wanted: &Bucket,
+    replicas: usize,
+) -> Result<Store, ProvisionError> {
+    let found = &store.stream.cached_info().config;
+    let grown = definition::grown_bucket(found, Duration::from_nanos(wanted.max_age), replicas);
+    if grown != *found {
+        let updated = context.update_stream(&grown).await;
+        updated.map_err(|source| ProvisionError::Update { source })?;
+    }
+    Ok(store)
 }
 
 /// True when the server says that there is no such stream.

@@ -17,6 +17,18 @@ pub(crate) struct Columns {
     pub(crate) encodings: Vec<Encoding>,
 }
 
+/// Keys of one DELETE: with many more, the servers' optimizers give up on the index and read the whole
+/// table (MySQL: `range_optimizer_max_mem_size`).
+const KEYS_MAX: usize = 1000;
+
+/// A statement of many rows: `head row,row,… tail`.
+#[derive(Clone, Copy)]
+struct Shape<'s> {
+    head: &'s str,
+    tail: &'s str,
+    rows_max: usize,
+}
+
 /// Writes statements about one table.
 pub(crate) struct Writer<'a> {
     work: &'a TableWork<'a>,
@@ -62,7 +74,8 @@ impl<'a> Writer<'a> {
         let names = self.work.identity.iter().map(|&column| quote(&self.shape(column.into()).name));
         let names = names.collect::<Vec<_>>().join(",");
         let head = format!("DELETE FROM {} WHERE ({names}) IN (", self.table);
-        self.rows(script, Expect::Success, (&head, ")"), keys, |sql, key| {
+        let shape = Shape { head: &head, tail: ")", rows_max: KEYS_MAX };
+        self.rows(script, Expect::Success, shape, keys, |sql, key| {
             sql.push(b'(');
             for (index, &column) in self.work.identity.iter().enumerate() {
                 let cell = key.cell(index, column);
@@ -92,9 +105,8 @@ impl<'a> Writer<'a> {
             updates.extend(indexes().next().map(assign));
         }
         let tail = format!(" ON DUPLICATE KEY UPDATE {}", updates.join(","));
-        self.rows(script, Expect::Success, (&self.insert_head(), &tail), rows, |sql, row| {
-            self.image(sql, &row)
-        })
+        let shape = Shape { head: &self.insert_head(), tail: &tail, rows_max: usize::MAX };
+        self.rows(script, Expect::Success, shape, rows, |sql, row| self.image(sql, &row))
     }
 
     /// Multi-row `INSERT`.
@@ -104,7 +116,8 @@ impl<'a> Writer<'a> {
         expect: Expect,
         script: &mut Script,
     ) -> Result<(), PlanError> {
-        self.rows(script, expect, (&self.insert_head(), ""), rows, |sql, row| self.image(sql, &row))
+        let shape = Shape { head: &self.insert_head(), tail: "", rows_max: usize::MAX };
+        self.rows(script, expect, shape, rows, |sql, row| self.image(sql, &row))
     }
 
     /// `UPDATE` of exactly one row that equals `old`.
@@ -175,12 +188,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Adds multi-row statements: `head row,row,… tail`, each as long as it should be.
+    /// Adds multi-row statements, each as long as it should be.
     fn rows<T: Copy>(
         &self,
         script: &mut Script,
         expect: Expect,
-        (head, tail): (&str, &str),
+        Shape { head, tail, rows_max }: Shape<'_>,
         rows: impl Iterator<Item = T>,
         mut write: impl FnMut(&mut Vec<u8>, T) -> Result<(), PlanError>,
     ) -> Result<(), PlanError> {
@@ -194,7 +207,7 @@ impl<'a> Writer<'a> {
                     let end = sql.len();
                     write(sql, row)?;
                     let bytes = sql.len() - start + tail.len();
-                    if count > 0 && bytes > self.context.statement_bytes {
+                    if count > 0 && (bytes > self.context.statement_bytes || count == rows_max) {
                         sql.truncate(end);
                         break;
                     }

@@ -6,7 +6,8 @@ use crate::lane::Health;
 use crate::metrics;
 use crate::report::now_us;
 use ::metrics::gauge;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use tributary_runtime::Readiness;
 use tributary_wire::{DeviceId, Position};
 
@@ -16,6 +17,8 @@ pub struct Scrape {
     directory: Arc<Directory>,
     lanes: Lanes,
     readiness: Readiness,
+    /// The devices that the last scrape saw.
+    seen: Arc<Mutex<BTreeSet<DeviceId>>>,
 }
 
 // === impl Scrape ===
@@ -23,19 +26,33 @@ pub struct Scrape {
 impl Scrape {
     /// Looks at these.
     pub(crate) fn new(directory: Arc<Directory>, lanes: Lanes, readiness: Readiness) -> Self {
-        Self { directory, lanes, readiness }
+        Self { directory, lanes, readiness, seen: Arc::default() }
     }
 
     /// Sets the gauges.
     pub fn set(&self) {
         self.shards();
         let mut parked = 0u32;
-        let now = now_us();
+        let (now, mut seen) = (now_us(), BTreeSet::new());
         self.directory.for_each(|device, known| {
             parked += u32::from(is_parked(known));
             self.device(device, known, now);
+            seen.insert(device.clone());
         });
         gauge!(metrics::PARKED_DEVICES).set(parked);
+        let mut last = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        last.difference(&seen).for_each(|device| self.gone(device));
+        *last = seen;
+    }
+
+    /// The device's partition is another replica's now, which says more of it.
+    fn gone(&self, device: &DeviceId) {
+        for shard in &self.directory.shards {
+            let shard = shard.name().to_owned();
+            gauge!(metrics::DEVICE_INFO, "device" => device.to_string(), "shard" => shard).set(0);
+        }
+        gauge!(metrics::DEVICE_LAG_SECONDS, "device" => device.to_string()).set(0);
+        gauge!(metrics::DEVICE_PARKED, "device" => device.to_string()).set(0);
     }
 
     fn shards(&self) {

@@ -1,9 +1,13 @@
 //! The sync-worker on real servers: MySQL and MariaDB as shards, nats-server in between.
 
 mod ddl;
+mod deaths;
 mod device;
 mod examples;
-mod faults;
+mod isolation;
+mod lab;
+mod parking;
+mod provision;
 mod rows;
 mod shard;
 mod stream;

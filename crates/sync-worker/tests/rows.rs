@@ -272,3 +272,28 @@ async fn a_missing_table_or_column_parks_with_its_name() {
         assert!(parked.remedy.contains("add the column"), "{}", parked.remedy);
     }
 }
+
+#[tokio::test]
+async fn names_beyond_ascii_and_names_that_need_quotes_are_the_same_at_the_target() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, device());
+        let id = device.id.clone();
+        device.ddl("CREATE TABLE `设备 表` (`编号` INT PRIMARY KEY, `a``b ü` VARCHAR(20), UNIQUE (`a``b ü`))");
+        let columns = vec![column("编号", ColumnKind::Integer), column("a`b ü", ColumnKind::Text)];
+        let t = table("设备 表", columns, 1);
+        device.insert(&t, vec![int(1), text("eins")]);
+        device.ddl("ALTER TABLE `设备 表` ADD `größe` INT DEFAULT 3, COMMENT='注释'");
+        device.transaction(
+            &t,
+            &[Change::Update(vec![int(1), text("eins")], vec![int(1), text("二")])],
+        );
+        let batch = device.batch();
+        apply_all(&mut target, &id, &[&batch]).await;
+        let sql = format!("SELECT `编号`, `a``b ü`, `größe` FROM `{id}__app`.`设备 表`");
+        assert_eq!(query(&mut target, &sql).await, ["1|二|3"], "{flavour}");
+        let sql = format!(
+            "SELECT table_comment FROM information_schema.tables WHERE table_schema='{id}__app'"
+        );
+        assert_eq!(query(&mut target, &sql).await, ["注释"], "{flavour}");
+    }
+}

@@ -1,0 +1,97 @@
+//! What an executor does while its shard fails: tries again for a while, then gives it up until it is
+//! back.
+
+use crate::apply::Target;
+use crate::catalog::Catalog;
+use crate::executor::{BACKOFF_MAX, BACKOFF_MIN, Executor};
+use crate::failure::Failure;
+use crate::lane::Health;
+use std::time::{Duration, Instant};
+use tributary_runtime::Backoff;
+use tributary_schema::quote;
+
+/// A shard that has failed for so long counts as down, and its lanes hold nobody up any more.
+const DOWN_AFTER: Duration = Duration::from_secs(5);
+/// How long a shard is left alone whose bookkeeping is not as expected.
+const HALTED: Duration = Duration::from_secs(30);
+
+// === impl Executor ===
+
+impl Executor {
+    /// Looks whether a shard that was down takes changes again. The outcome shows in its health.
+    pub(crate) async fn look(&mut self) {
+        if self.connected().await.is_err() {
+            return;
+        }
+        let Some(target) = &mut self.target else { return };
+        // Changes nothing, and is refused by a server that is read-only.
+        let sql =
+            format!("UPDATE {}.watermark SET run=run WHERE device_id=''", quote(&target.database));
+        match target.session.run("look whether it takes changes", sql.as_bytes()).await {
+            Ok(()) => self.recovered(),
+            Err(error) if error.keeps_connection() => {}
+            Err(_) => self.target = None,
+        }
+    }
+
+    pub(crate) async fn failing(&mut self, failure: &Failure) {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= DOWN_AFTER {
+            self.go_down(&failure.error);
+            return;
+        }
+        tracing::warn!(
+            shard = self.place.shard.name(),
+            lane = self.place.number,
+            error = failure.error,
+            "the shard fails; the group is tried again"
+        );
+        tokio::time::sleep(self.backoff.next()).await;
+    }
+
+    pub(crate) async fn halt(&mut self, failure: &Failure) {
+        tracing::error!(
+            shard = self.place.shard.name(),
+            error = failure.error,
+            "the shard's bookkeeping database is not what this build expects; nothing is written there before it is: compare its tables with schemas/shard/"
+        );
+        self.place.shard.distrust().await;
+        self.go_down(&failure.error);
+        self.backoff = Backoff::new(HALTED, HALTED);
+    }
+
+    pub(crate) fn go_down(&mut self, error: &str) {
+        if !self.is_down() {
+            tracing::error!(
+                shard = self.place.shard.name(),
+                lane = self.place.number,
+                error,
+                "the shard is down: its devices' batches stay in the stream, and are read again when it is back; bring the shard back, or correct its credentials"
+            );
+        }
+        self.target = None;
+        self.place.health.send_replace(Health::Down);
+    }
+
+    pub(crate) fn recovered(&mut self) {
+        let was_failing = self.failing_since.take().is_some();
+        if was_failing || self.is_down() {
+            let (shard, lane) = (self.place.shard.name(), self.place.number);
+            tracing::info!(shard, lane, "the shard is back");
+            self.backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
+            self.place.health.send_replace(Health::Up);
+        }
+        self.backoff.reset();
+    }
+
+    /// Connects where there is no connection.
+    pub(crate) async fn connected(&mut self) -> Result<(), Failure> {
+        if self.target.is_none() {
+            let session = self.place.shard.connect().await;
+            let session = session.map_err(|error| Failure::unreachable(&error))?;
+            let database = self.place.shard.settings().bookkeeping.clone();
+            self.target = Some(Target { session, catalog: Catalog::default(), database });
+        }
+        Ok(())
+    }
+}

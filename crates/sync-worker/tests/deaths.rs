@@ -1,0 +1,155 @@
+//! Whatever is killed, nothing is lost and nothing is made twice.
+
+use crate::device::{Device, row, simple};
+use crate::lab::{SIMPLE, book, counts, indexes, keyless_log, nats, select, server, setup};
+use crate::shard::{self, unique};
+use crate::worker::{self, connect, eventually, publish, start};
+use std::time::{Duration, Instant};
+use tributary_testkit::{Flavour, Proxy};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_again_and_again_loses_and_repeats_nothing() {
+    let (nats, book) = (nats(), book());
+    for flavour in Flavour::ALL {
+        let mysql = shard::server(flavour);
+        let client = connect(&nats).await;
+        let mut device = Device::new(&unique("dev"));
+        let messages = keyless_log(&mut device, 200, 40);
+        for chunk in messages.chunks(40) {
+            let mut process = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
+            for message in chunk {
+                publish(&client, &device.id, message.clone()).await;
+            }
+            process.child.kill().expect("killed");
+        }
+        let process = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
+        eventually(mysql, &counts(&device.id), &["200|200|b|b"]).await;
+        eventually(mysql, &indexes(&device.id), &["6"]).await;
+        drop(process);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_told_to_stop_ends_cleanly_and_gives_its_leases_back() {
+    let (nats, book) = (nats(), book());
+    let mysql = shard::server(Flavour::MySql);
+    let client = connect(&nats).await;
+    let mut device = Device::new(&unique("dev"));
+    device.ddl(SIMPLE);
+    let mut process = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
+    let deadline = Instant::now() + worker::DEADLINE;
+    while async_nats::jetstream::new(client.clone()).get_stream("CHANGES").await.is_err() {
+        assert!(Instant::now() < deadline, "no stream: {}", process.log());
+    }
+    publish(&client, &device.id.clone(), device.seal()).await;
+    eventually(mysql, &select(&device.id), &[]).await;
+    let status = process.child.terminate(Duration::from_secs(20)).expect("it ends");
+    assert!(status.success(), "{status}: {}", process.log());
+    assert_eq!(owners(&client).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_share_the_partitions_and_one_takes_over_from_a_dead_one() {
+    let (nats, book) = (nats(), book());
+    let mysql = shard::server(Flavour::MySql);
+    let mut first = worker::spawn(&setup("w1", nats.url(), &[("m", mysql.port())], &book));
+    let second = start(&setup("w2", nats.url(), &[("m", mysql.port())], &book)).await;
+    let client = connect(&nats).await;
+    let mut devices: Vec<Device> = (0..12).map(|_| Device::new(&unique("dev"))).collect();
+    for device in &mut devices {
+        device.ddl(SIMPLE);
+        device.insert(&simple("t"), row(1, "x"));
+        publish(&client, &device.id.clone(), device.seal()).await;
+    }
+    for device in &devices {
+        eventually(mysql, &select(&device.id), &["1|x"]).await;
+    }
+    let deadline = Instant::now() + worker::DEADLINE;
+    let both = |owners: &[String]| ["w1", "w2"].iter().all(|w| owners.iter().any(|o| o == w));
+    while !both(&owners(&client).await) {
+        assert!(Instant::now() < deadline, "the second worker got no partition");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    first.child.kill().expect("killed");
+    for device in &mut devices {
+        device.insert(&simple("t"), row(2, "y"));
+        publish(&client, &device.id.clone(), device.seal()).await;
+    }
+    for device in &devices {
+        eventually(mysql, &select(&device.id), &["1|x", "2|y"]).await;
+    }
+    second.stop().await;
+}
+
+/// Who holds the leases.
+async fn owners(client: &async_nats::Client) -> Vec<String> {
+    let context = async_nats::jetstream::new(client.clone());
+    let leases = context.get_key_value("tributary_leases").await.expect("the bucket");
+    let mut owners = Vec::new();
+    for p in 0..8 {
+        let held = tributary_sync_worker::lease::read(&leases, p).await.expect("a lease");
+        owners.extend(held.lease.owner);
+    }
+    owners
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_is_killed_again_and_again_gets_every_change_once() {
+    for flavour in Flavour::ALL {
+        let (nats, book, mut mysql) = (nats(), book(), server(flavour));
+        let worker = start(&setup("w", nats.url(), &[("m", mysql.port())], &book)).await;
+        let client = connect(&nats).await;
+        let mut device = Device::new(&unique("dev"));
+        let messages = keyless_log(&mut device, 300, 50);
+        for chunk in messages.chunks(75) {
+            for message in chunk {
+                publish(&client, &device.id, message.clone()).await;
+            }
+            mysql.kill();
+            mysql.restart().expect("it comes back");
+        }
+        // Nothing is published again: what was not applied is still in the stream.
+        eventually(&mysql, &counts(&device.id), &["300|300|b|b"]).await;
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nats_that_lost_everything_is_provisioned_again_and_the_device_goes_on() {
+    let (mut nats, book) = (nats(), book());
+    let mysql = shard::server(Flavour::MySql);
+    let worker = start(&setup("w", nats.url(), &[("m", mysql.port())], &book)).await;
+    let client = connect(&nats).await;
+    let mut device = Device::new(&unique("dev"));
+    let id = device.id.clone();
+    device.ddl(SIMPLE);
+    device.insert(&simple("t"), row(1, "before"));
+    publish(&client, &id, device.seal()).await;
+    eventually(mysql, &select(&id), &["1|before"]).await;
+    nats.kill();
+    nats.wipe().expect("wiped");
+    nats.restart().expect("nats-server comes back");
+    device.insert(&simple("t"), row(2, "after"));
+    publish(&client, &id, device.seal()).await;
+    eventually(mysql, &select(&id), &["1|before", "2|after"]).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_nats_that_breaks_swallows_nothing_for_good() {
+    let (nats, book, mysql) = (nats(), book(), shard::server(Flavour::MySql));
+    let proxy = Proxy::start(nats.address()).expect("a proxy");
+    let url = format!("nats://{}", proxy.addr());
+    let worker = start(&setup("w", url, &[("m", mysql.port())], &book)).await;
+    let client = connect(&nats).await;
+    let mut device = Device::new(&unique("dev"));
+    for (n, message) in keyless_log(&mut device, 200, 50).into_iter().enumerate() {
+        publish(&client, &device.id, message).await;
+        if n % 50 == 25 {
+            proxy.cut().expect("cut");
+            proxy.heal().expect("healed");
+        }
+    }
+    eventually(mysql, &counts(&device.id), &["200|200|b|b"]).await;
+    worker.stop().await;
+}
