@@ -75,21 +75,24 @@ async fn read(
 ) -> Result<Option<TargetTable>, SqlError> {
     let place = place(database, table);
     let sql = format!(
-        "SELECT column_name, extra, data_type, character_set_name \
+        "SELECT column_name, extra, data_type, character_set_name, collation_name \
          FROM information_schema.columns WHERE {place}"
     );
-    type ColumnRow = (Vec<u8>, Option<Vec<u8>>, Vec<u8>, Option<Vec<u8>>);
+    type Text = Option<Vec<u8>>;
+    type ColumnRow = (Vec<u8>, Text, Vec<u8>, Text, Text);
     let rows: Vec<ColumnRow> = session.rows("read the columns", &sql).await?;
     if rows.is_empty() {
         return Ok(None);
     }
-    let columns = rows.into_iter().map(|(name, extra, data_type, charset)| {
+    let columns = rows.into_iter().map(|(name, extra, data_type, charset, collation)| {
         let extra = extra.as_deref().map(text).unwrap_or_default().to_uppercase();
         let column = TargetColumn {
             // MySQL also says DEFAULT_GENERATED, of an ordinary column with an expression as default.
             generated: extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED"),
             json: text(&data_type).eq_ignore_ascii_case("json"),
             charset: charset.as_deref().map(text),
+            collation: collation.as_deref().map(text),
+            unique: false,
         };
         (text(&name).to_lowercase(), column)
     });
@@ -100,8 +103,12 @@ async fn read(
     );
     let indexes: Vec<(Vec<u8>, Option<Vec<u8>>)> = session.rows("read the indexes", &sql).await?;
     for (index, column) in indexes {
+        let column = column.map(|column| text(&column).to_lowercase());
+        if let Some(column) = column.as_ref().and_then(|name| target.columns.get_mut(name)) {
+            column.unique = true;
+        }
         if index == b"PRIMARY" {
-            target.primary_key.extend(column.map(|column| text(&column).to_lowercase()));
+            target.primary_key.extend(column);
         } else {
             target.unique_secondary = true;
         }

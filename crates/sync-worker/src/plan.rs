@@ -1,5 +1,6 @@
 //! From what happened to a table to the statements that make it happen at the target. Pure.
 
+use crate::ddl::collation;
 use crate::literal::{Encoding, LiteralError};
 use crate::net::{Change, Changes, Key, Net, RowRef, TableWork};
 use crate::render::{Columns, Writer};
@@ -37,6 +38,20 @@ pub enum PlanError {
         /// The target's key columns.
         target_key: String,
     },
+    /// Which rows are one and the same is decided otherwise than at the device.
+    #[error(
+        "column {column} of table {table} is unique by collation {source_collation} at the device and by {target_collation} at the target: rows that differ at the device could be one row here"
+    )]
+    CollationDiffers {
+        /// `database.table`.
+        table: String,
+        /// The column.
+        column: String,
+        /// What the device compares by, or the nearest that the target has.
+        source_collation: String,
+        /// What the target compares by.
+        target_collation: String,
+    },
     /// A row is longer than the server takes.
     #[error(
         "a row of table {table} needs a statement of {bytes} bytes, the target takes {bytes_max}"
@@ -73,6 +88,9 @@ impl PlanError {
             }
             Self::KeyDiffers { .. } => {
                 "give the table at the shard the device's primary key, then release the device"
+            }
+            Self::CollationDiffers { .. } => {
+                "at the shard, run ALTER TABLE … MODIFY with COLLATE for that column (or CONVERT TO CHARACTER SET … COLLATE for the table), then release the device"
             }
             Self::RowTooLarge { .. } => {
                 "raise max_allowed_packet at the shard above the device's largest row, then release the device"
@@ -137,12 +155,36 @@ fn columns(work: &TableWork<'_>, context: &Context<'_>) -> Result<Columns, PlanE
         let target = context.target.column(&column.name).ok_or_else(|| {
             PlanError::ColumnMissing { table: table(), column: column.name.clone() }
         })?;
+        check_collation(column, target, context.charsets).map_err(
+            |(source_collation, target_collation)| PlanError::CollationDiffers {
+                table: table(),
+                column: column.name.clone(),
+                source_collation,
+                target_collation,
+            },
+        )?;
         if !target.generated {
             columns.written.push(index);
         }
         columns.encodings.push(encoding(column, target, context.charsets));
     }
     Ok(columns)
+}
+
+/// A unique character column must compare as the device's does: a default collation that differs
+/// between two servers would otherwise make one row of two, without an error.
+fn check_collation(
+    column: &ColumnShape,
+    target: &TargetColumn,
+    charsets: &Charsets,
+) -> Result<(), (String, String)> {
+    if column.kind != ColumnKind::Text || !target.unique {
+        return Ok(());
+    }
+    match (collation::name(column.collation, charsets), &target.collation) {
+        (Some(wanted), Some(found)) if wanted != *found => Err((wanted, found.clone())),
+        _ => Ok(()),
+    }
 }
 
 fn encoding(column: &ColumnShape, target: &TargetColumn, charsets: &Charsets) -> Encoding {

@@ -22,6 +22,11 @@ pub struct TargetColumn {
     pub json: bool,
     /// Its character set, for character columns.
     pub charset: Option<String>,
+    /// Its collation, for character columns.
+    pub collation: Option<String>,
+    /// It is part of a UNIQUE index, the primary key among them: its collation decides which rows are
+    /// one and the same.
+    pub unique: bool,
 }
 
 /// The character sets of a server's collations, by the collation's id.

@@ -183,6 +183,10 @@ mod tests {
             "ALTER TABLE t ADD id INT AUTO_INCREMENT PRIMARY KEY",
             "ALTER TABLE t IMPORT TABLESPACE",
             "ROLLBACK",
+            "CREATE TABLE t (id INT); DROP DATABASE other__app",
+            "DROP TABLE t;DROP TABLE other__app.t",
+            "ALTER TABLE t COMMENT 'x' /* ; */ ; DROP TABLE mysql.user",
+            "TRUNCATE t;;SELECT 1",
         ] {
             assert!(matches!(treat(sql), Treatment::Park(_)), "{sql}");
         }

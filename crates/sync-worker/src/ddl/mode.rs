@@ -73,11 +73,6 @@ mod tests {
         assert_eq!(names(1 << 32, true, false), "NO_DIR_IN_CREATE");
         assert_eq!(names(1 << 32, false, false), "NO_DIR_IN_CREATE,TIME_TRUNCATE_FRACTIONAL");
     }
-}
-
-#[cfg(test)]
-mod composite_tests {
-    use super::*;
 
     #[test]
     fn a_mode_that_stands_for_others_is_left_to_its_parts() {
