@@ -3,8 +3,9 @@
 use crate::lab::{DEADLINE, all_equal, options, progress, start, workloads};
 use anyhow::Result;
 use futures_util::StreamExt;
+use mysql_async::prelude::Queryable;
 use std::time::{Duration, Instant};
-use tributary_testkit::Flavour::MySql;
+use tributary_testkit::Flavour::{MariaDb, MySql};
 
 #[tokio::test]
 async fn a_shard_that_is_down_does_not_hold_up_the_devices_of_another() -> Result<()> {
@@ -20,8 +21,7 @@ async fn a_shard_that_is_down_does_not_hold_up_the_devices_of_another() -> Resul
     let until = Instant::now() + DEADLINE;
     loop {
         let sql = "SELECT file, `offset` FROM tributary.watermark WHERE device_id = 'DEVICE_002'";
-        let applied: Option<(u32, u64)> =
-            mysql_async::prelude::Queryable::query_first(&mut on_shard, sql).await?;
+        let applied: Option<(u32, u64)> = on_shard.query_first(sql).await?;
         if applied.is_some_and(|applied| applied >= head) {
             break;
         }
@@ -113,4 +113,53 @@ async fn two_publishers_of_one_device_do_not_corrupt_its_copy() -> Result<()> {
         std::fs::read_to_string(clone_directory.join("clone.log"))?
     );
     all_equal(&stack, running).await
+}
+
+/// The device's text is unique by a collation that the shard does not give it by itself.
+#[tokio::test]
+async fn a_device_parked_inside_a_batch_goes_on_when_its_remedy_is_followed() -> Result<()> {
+    let mut stack = start(&options(&[MySql], &[MariaDb], 1)?).await?;
+    // Everything is in the log before it is read, so that it comes in few batches.
+    stack.devices[0].publisher.kill();
+    stack.devices[0]
+        .sql(&[
+            "CREATE DATABASE app",
+            "CREATE TABLE app.k (k VARCHAR(20) PRIMARY KEY, v INT) DEFAULT CHARSET=utf8mb4",
+            "INSERT INTO app.k VALUES ('a', 1), ('a ', 2), ('b', 3)",
+            "CREATE TABLE app.later (id INT PRIMARY KEY)",
+            "INSERT INTO app.later VALUES (1)",
+        ])
+        .await?;
+    stack.devices[0].publisher.start()?;
+    let mut shard = tributary_testkit::stack::connect(&stack.shards[0].server).await?;
+    let until = Instant::now() + DEADLINE;
+    let reason = loop {
+        let sql = "SELECT parked_reason FROM tributary.watermark WHERE parked_reason IS NOT NULL";
+        let reason: Option<String> = shard.query_first(sql).await?;
+        if let Some(reason) = reason {
+            break reason;
+        }
+        anyhow::ensure!(Instant::now() < until, "the device is not parked");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(reason.contains("column k of table DEVICE_001__app.k"), "{reason}");
+    let wanted =
+        reason.split("collation ").nth(1).and_then(|rest| rest.split(' ').next()).expect("named");
+    shard
+        .query_drop(format!(
+            "ALTER TABLE DEVICE_001__app.k CONVERT TO CHARACTER SET utf8mb4 COLLATE {wanted}"
+        ))
+        .await?;
+    let worker = &stack.workers[0];
+    let mut release = tributary_testkit::GuardedCommand::new(worker.program())
+        .args([
+            "release".as_ref(),
+            "DEVICE_001".as_ref(),
+            "--config".as_ref(),
+            worker.config().as_os_str(),
+        ])
+        .log_to(stack.directory().join("release.log"))
+        .spawn()?;
+    assert!(release.wait(DEADLINE).is_some_and(|status| status.success()));
+    all_equal(&stack, vec![]).await
 }
