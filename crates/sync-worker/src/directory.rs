@@ -45,6 +45,8 @@ pub struct Knowledge {
     conflict: Option<(Instant, Parked)>,
     /// Its row, as this replica last saw or wrote it.
     pub watermark: Option<Watermark>,
+    /// When the row was read from the shard for a heartbeat.
+    pub read_at: Option<Instant>,
     /// The run before the one that was applied last.
     pub former_run: Option<u64>,
     /// A gap that has to be closed by a rewind.

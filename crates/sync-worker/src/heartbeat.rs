@@ -125,12 +125,14 @@ impl Heartbeats {
     }
 
     /// The device's row as its lane last wrote it, where that says all there is to say: everything that
-    /// was published is applied.
+    /// was published is applied. Now and then it is read all the same: a shard that was restored from a
+    /// backup says nothing of it, and a quiet device would never notice.
     fn remembered(&self, device: &DeviceId, request: &HeartbeatRequest) -> Option<Watermark> {
         let known = self.directory.knowledge(device)?;
         let quiet = known.gap.is_none() && known.suspicion.is_none();
+        let fresh = known.read_at.is_some_and(|at| at.elapsed() < REMEMBERED_FOR);
         known.watermark.filter(|row| {
-            quiet && row.parked.is_none() && request.published.is_some_and(|p| p <= row.position)
+            quiet && fresh && row.parked.is_none() && request.published.is_some_and(|p| p <= row.position)
         })
     }
 
@@ -138,7 +140,10 @@ impl Heartbeats {
     async fn read(&self, device: &DeviceId, shard: usize) -> Option<Option<Watermark>> {
         match self.directory.shards[shard].watermark(device).await {
             Ok(watermark) => {
-                self.directory.update(device, |known| known.watermark.clone_from(&watermark));
+                self.directory.update(device, |known| {
+                    known.watermark.clone_from(&watermark);
+                    known.read_at = Some(Instant::now());
+                });
                 Some(watermark)
             }
             Err(error) => {

@@ -2,7 +2,7 @@
 //!
 //! intake → chain → plan → apply → acknowledge. Deciding is pure ([`chain`], [`pass`], [`net`],
 //! [`plan`], [`literal`], [`route`], [`share`], [`rewind`], [`classify`], [`treatment`]); only loops
-//! await ([`intake`], [`lane_loop`], [`ownership`], [`heartbeat`]).
+//! await ([`intake`], [`lane`], [`ownership`], [`heartbeat`]).
 //!
 //! **Rows and watermark commit in one transaction of the target; a message is acknowledged after that
 //! and never before; a batch is applied only where it chains to the watermark.** Whatever is lost,
