@@ -24,6 +24,8 @@ use tributary_wire::{
 const ANSWERS_MAX: usize = 64;
 /// A partition's consumer is not asked more often than this.
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
+/// A quiet device's row is read from its shard this often: one SELECT by primary key a minute.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
 /// Answers heartbeats of the partitions that this replica owns.
 #[derive(Debug)]
