@@ -134,7 +134,10 @@ impl Heartbeats {
         let quiet = known.gap.is_none() && known.suspicion.is_none();
         let fresh = known.read_at.is_some_and(|at| at.elapsed() < REMEMBERED_FOR);
         known.watermark.filter(|row| {
-            quiet && fresh && row.parked.is_none() && request.published.is_some_and(|p| p <= row.position)
+            quiet
+                && fresh
+                && row.parked.is_none()
+                && request.published.is_some_and(|p| p <= row.position)
         })
     }
 

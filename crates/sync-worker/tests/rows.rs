@@ -70,8 +70,7 @@ async fn a_transaction_that_was_cut_is_continued_and_its_overlap_skipped() {
 
 #[tokio::test]
 async fn a_key_that_moves_and_values_that_swap_end_as_at_the_source() {
-    const DDL: &str =
-        "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100), UNIQUE (v)) CHARACTER SET utf8mb4";
+    const DDL: &str = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100), UNIQUE (v)) COLLATE utf8mb4_general_ci";
     for flavour in Flavour::ALL {
         let (mut target, mut device) = with_table(flavour, DDL).await;
         let (t, id) = (simple("t"), device.id.clone());

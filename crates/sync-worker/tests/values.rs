@@ -182,7 +182,7 @@ async fn text_keeps_its_bytes_in_every_character_set() {
 async fn rows_are_found_by_text_keys_of_every_character_set() {
     for flavour in Flavour::ALL {
         for (set, collation, key) in [
-            ("utf8mb4", 45, "é'\\".as_bytes().to_vec()),
+            ("utf8mb4 COLLATE utf8mb4_general_ci", 45, "é'\\".as_bytes().to_vec()),
             ("latin1", 8, b"\xe9'\\".to_vec()),
             ("gbk", 28, vec![0xb0, 0x5c]),
             ("utf16", 54, vec![0xd8, 0x3d, 0xde, 0x00, 0x00, 0x5c]),
