@@ -46,7 +46,8 @@ pub fn decide(
     let applied = match cloud {
         Cloud::Unknown => return Start::Beginning,
         Cloud::Silent => None,
-        Cloud::Applied(applied) if applied.source != source => {
+        // A device that was parked at first contact has a watermark, and no server yet.
+        Cloud::Applied(applied) if !applied.source.is_empty() && applied.source != source => {
             return Start::OtherServer { known: applied.source };
         }
         Cloud::Applied(applied) => Some((applied.position, applied.resume)),
@@ -109,6 +110,13 @@ mod tests {
     #[test]
     fn a_device_that_no_target_knows_begins_at_the_beginning_whatever_the_checkpoint_says() {
         assert_eq!(decide(Cloud::Unknown, checkpoint(20), "s", false), Start::Beginning);
+    }
+
+    #[test]
+    fn a_watermark_that_no_server_set_yet_is_followed() {
+        let Cloud::Applied(applied) = cloud(10) else { panic!("a watermark") };
+        let parked_at_once = Cloud::Applied(Applied { source: String::new(), ..applied });
+        assert_eq!(decide(parked_at_once, None, "s", false), from(10));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whatever is lost on the way, the chain goes on without a gap.
 
 use crate::harness::{Lab, applied, changes, is_done, tally};
+use tributary_runtime::Secret;
 use tributary_testkit::Flavour;
 use tributary_wire::{Directive, HeartbeatReply};
 
@@ -149,4 +150,26 @@ async fn an_idle_device_moves_its_watermark_over_a_rotated_log() {
     lab.sql(&["FLUSH BINARY LOGS", "FLUSH BINARY LOGS"]).await;
     lab.asked(|question| question.published.is_some_and(|p| p.file == 3)).await;
     publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_grants_that_the_preflight_asks_for_are_enough() {
+    for (flavour, monitor) in
+        [(Flavour::MySql, "REPLICATION CLIENT"), (Flavour::MariaDb, "BINLOG MONITOR")]
+    {
+        let lab = Lab::start(flavour).await;
+        lab.sql(&[
+            "CREATE USER least@'%' IDENTIFIED BY 'least'",
+            &format!("GRANT SELECT, REPLICATION SLAVE, {monitor} ON *.* TO least@'%'"),
+        ])
+        .await;
+        prepare(&lab).await;
+        let mut config = lab.config();
+        config.source.user = "least".to_owned();
+        config.source.password = Secret::new("least");
+        let publisher = lab.publish_with(config);
+        finish(&lab).await;
+        assert_each_row_once(&changes(&lab.read_until(is_done).await), 1000);
+        publisher.stop().await;
+    }
 }

@@ -160,7 +160,9 @@ impl Capture {
         if let Some((_, end)) = log.span {
             self.offset = end;
         }
-        if self.builder.body_bytes() >= self.body_bytes_soft && self.builder.has_changes() {
+        // Transactions stay whole while they fit: inside one, a third more is let in.
+        let third = if self.open.is_some() { self.body_bytes_soft / 3 } else { 0 };
+        if self.builder.body_bytes() >= self.body_bytes_soft + third && self.builder.has_changes() {
             sealed.push(self.builder.seal()?);
         }
         Ok(())
