@@ -126,10 +126,12 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let scrape = worker.scrape();
     let served = CancellationToken::new();
     let upkeep = tokio::spawn(telemetry::metrics_upkeep(handle.clone(), served.clone()));
+    // Without a scrape, /readyz must be true as well.
+    let readiness_kept = tokio::spawn(scrape.clone().keep_ready(served.clone()));
     let pages = tokio::spawn(admin.serve(handle, readiness, move || scrape.set(), served.clone()));
     let outcome = worker.run(stop).await;
     served.cancel();
-    let _ = tokio::join!(upkeep, pages);
+    let _ = tokio::join!(upkeep, readiness_kept, pages);
     Ok(outcome?)
 }
 

@@ -8,8 +8,11 @@ use crate::report::now_us;
 use ::metrics::gauge;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use tributary_runtime::Readiness;
+use std::time::Duration;
+use tributary_runtime::{CancellationToken, Readiness};
 use tributary_wire::{DeviceId, Position};
+
+const READINESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Sets every gauge of devices, lanes and shards.
 #[derive(Debug, Clone)]
@@ -43,6 +46,17 @@ impl Scrape {
         let mut last = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         last.difference(&seen).for_each(|device| self.gone(device));
         *last = seen;
+    }
+
+    /// Says again and again which shards take changes, until `stop`.
+    pub async fn keep_ready(self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(READINESS_INTERVAL);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => self.shards(),
+            }
+        }
     }
 
     /// The device's partition is another replica's now, which says more of it.
