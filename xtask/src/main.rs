@@ -3,9 +3,8 @@
 //! One file per command, with its arguments and a `run`. To add one: the file, a variant of [`Command`], an
 //! arm in [`main`].
 
-mod bench;
 mod check;
-mod demo;
+mod lab;
 mod setup;
 mod step;
 mod test;
@@ -25,8 +24,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Setup(setup::Arguments),
-    Demo(demo::Arguments),
-    Bench(bench::Arguments),
+    Demo(lab::Demo),
+    Bench(lab::Bench),
     Test(test::Arguments),
     Check(check::Arguments),
 }
@@ -34,8 +33,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Setup(arguments) => setup::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Demo(arguments) => lab::demo(&arguments),
+        Command::Bench(arguments) => lab::bench(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
     };

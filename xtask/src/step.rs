@@ -56,15 +56,8 @@ fn command_line(command: &Command) -> String {
     ["cargo".into()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Builds the services as they are shipped, and says where they lie.
-pub(crate) fn release_binaries() -> Result<PathBuf> {
-    tributary_testkit::setup::run()?;
-    let packages = ["-p", "tributary-publisher", "-p", "tributary-sync-worker"];
-    run("build", &mut cargo(["build", "--release", "--bins"].iter().chain(&packages)))?;
-    Ok(target_directory().join("release"))
-}
-
-fn target_directory() -> PathBuf {
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> PathBuf {
     let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     named.map_or_else(|| root().join("target"), |directory| root().join(directory))
 }

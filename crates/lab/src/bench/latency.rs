@@ -9,8 +9,6 @@ use mysql_async::prelude::Queryable;
 use tributary_testkit::Flavour;
 use tributary_testkit::stack::{self, Stack, StackOptions};
 
-use crate::step;
-
 /// One row at a time, on an otherwise idle system: commit on the device to commit on the shard.
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -28,7 +26,8 @@ const IDLE: Duration = Duration::from_millis(50);
 
 /// Measures MySQL and MariaDB devices, one after the other, each against a MySQL shard.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let binaries = step::release_binaries()?;
+    tributary_testkit::setup::run()?;
+    let binaries = stack::built_binaries()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for device in Flavour::ALL {
         let options = StackOptions {

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use tributary_testkit::Flavour;
-use tributary_testkit::stack::{Stack, StackOptions, Workload};
+use tributary_testkit::stack::{self, Stack, StackOptions, Workload};
 
-use crate::step;
 use script::Script;
 use table::Table;
 
@@ -50,7 +49,8 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 /// Builds, starts, plays the script, compares.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let binaries = step::release_binaries()?;
+    tributary_testkit::setup::run()?;
+    let binaries = stack::built_binaries()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
