@@ -72,7 +72,7 @@ fn fraction_us(raw: &[u8]) -> u64 {
 
 /// TIME2 as signed microseconds. The value is one big-endian number, hours to the last fractional
 /// digit, offset so that it sorts (`my_time_packed_from_binary`).
-pub(crate) fn time2(raw: &[u8], _digits: u8) -> i64 {
+pub(crate) fn time2(raw: &[u8]) -> i64 {
     let fraction_bits = 8 * (raw.len().saturating_sub(3));
     let bits = 24 + fraction_bits;
     let packed = be_uint(raw).cast_signed() - (1i64 << (bits - 1));
@@ -86,14 +86,14 @@ pub(crate) fn time2(raw: &[u8], _digits: u8) -> i64 {
 }
 
 /// DATETIME2 in MySQL's packing with microseconds; see [`tributary_wire::ColumnKind::DateTime`].
-pub(crate) fn datetime2(raw: &[u8], _digits: u8) -> u64 {
+pub(crate) fn datetime2(raw: &[u8]) -> u64 {
     let (whole, fraction) = raw.split_at(raw.len().min(5));
     let whole = be_uint(whole) & 0x7f_ffff_ffff;
     whole << 24 | fraction_us(fraction)
 }
 
 /// TIMESTAMP2 as microseconds since the epoch: unsigned seconds, for MariaDB goes to 2106.
-pub(crate) fn timestamp2(raw: &[u8], _digits: u8) -> i64 {
+pub(crate) fn timestamp2(raw: &[u8]) -> i64 {
     let (seconds, fraction) = raw.split_at(raw.len().min(4));
     (be_uint(seconds) * 1_000_000 + fraction_us(fraction)).cast_signed()
 }
@@ -124,13 +124,13 @@ mod tests {
         // '-01:00:00.50' as TIME(2): 0x800000 - 0x001000 whole, minus 50 hundredths.
         let packed = (0x0080_0000_u64 << 8) - ((0x1000 << 8) + 50);
         let raw = &packed.to_be_bytes()[4..];
-        assert_eq!(time2(raw, 2), -3_600_500_000);
+        assert_eq!(time2(raw), -3_600_500_000);
         // '-00:00:00.000001' as TIME(6).
         let packed = (0x0080_0000_u64 << 24) - 1;
-        assert_eq!(time2(&packed.to_be_bytes()[2..], 6), -1);
+        assert_eq!(time2(&packed.to_be_bytes()[2..]), -1);
         // '838:59:59' as TIME(0).
         let packed = 0x0080_0000_u64 + (838 << 12 | 59 << 6 | 59);
-        assert_eq!(time2(&packed.to_be_bytes()[5..], 0), (838 * 3600 + 59 * 60 + 59) * 1_000_000);
+        assert_eq!(time2(&packed.to_be_bytes()[5..]), (838 * 3600 + 59 * 60 + 59) * 1_000_000);
     }
 
     fn decimal_text(raw: &[u8], precision: u8, scale: u8) -> String {

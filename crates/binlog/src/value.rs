@@ -140,9 +140,9 @@ impl ColumnPlan {
     pub(crate) fn write(self, raw: &[u8], out: &mut ColumnBuffer) -> Result<(), BinlogError> {
         match self.layout {
             Layout::Decimal { precision, scale } => numeric::decimal(raw, precision, scale, out)?,
-            Layout::Time2(digits) => out.push_int(numeric::time2(raw, digits)),
-            Layout::DateTime2(digits) => out.push_uint(numeric::datetime2(raw, digits)),
-            Layout::Timestamp2(digits) => out.push_int(numeric::timestamp2(raw, digits)),
+            Layout::Time2(_) => out.push_int(numeric::time2(raw)),
+            Layout::DateTime2(_) => out.push_uint(numeric::datetime2(raw)),
+            Layout::Timestamp2(_) => out.push_int(numeric::timestamp2(raw)),
             Layout::OldTime => out.push_int(numeric::old_time(le_uint(raw))),
             Layout::OldDateTime => out.push_uint(numeric::old_datetime(le_uint(raw))),
             Layout::OldTimestamp => out.push_int(le_uint(raw).cast_signed() * 1_000_000),
