@@ -94,7 +94,7 @@ async fn beginning(source: &mut Source, facts: &Facts) -> Result<Origin, Error> 
     let position = Position::boundary(EPOCH_FIRST, first.number, FILE_BEGIN);
     Ok(Origin {
         position: Position::beginning(EPOCH_FIRST),
-        resume: Resume { position, gtid: None },
+        resume: Resume { position, gtid: None, ..Resume::default() },
         file: first.name.clone(),
         beginning: true,
     })

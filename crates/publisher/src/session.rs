@@ -94,6 +94,7 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
         device: agent.device.clone(),
         run: agent.run,
         source: facts.identity.clone(),
+        server: facts.version.clone(),
         prev: from,
         end: from,
         resume: origin.resume,
@@ -140,6 +141,7 @@ pub(crate) fn question(device: &DeviceId, run: u64, source: &str) -> HeartbeatRe
         published: None,
         head: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        snapshot: None,
     }
 }
 

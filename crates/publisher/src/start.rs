@@ -66,7 +66,7 @@ mod tests {
 
     fn at(offset: u64) -> (Position, Resume) {
         let position = Position::boundary(1, 1, offset);
-        (position, Resume { position, gtid: None })
+        (position, Resume { position, gtid: None, ..Resume::default() })
     }
 
     fn cloud(offset: u64) -> Cloud {

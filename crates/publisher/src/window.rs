@@ -159,11 +159,12 @@ mod tests {
 
     fn seal(end: u64) -> Seal {
         let position = Position::boundary(1, 1, end);
-        let resume = Resume { position, gtid: None };
+        let resume = Resume { position, gtid: None, ..Resume::default() };
         let header = Header {
             device: "d".parse().expect("valid"),
             run: 1,
             source: String::new(),
+            server: "9.7.0".into(),
             prev: position,
             end: position,
             resume,

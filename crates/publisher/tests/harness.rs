@@ -278,6 +278,10 @@ fn describe(batch: &Batch, run: Run, out: &mut Vec<String>) {
             ));
         }
         Run::Skipped(_) => {}
+        Run::Piece(index) => {
+            let piece = batch.bytes(batch.pieces[index as usize]);
+            out.push(format!("piece of {} bytes", piece.len()));
+        }
         Run::Rows { table, op, image, identity, count } => {
             let block = &batch.tables[table as usize];
             for nth in 0..count {
@@ -306,6 +310,7 @@ fn row(batch: &Batch, columns: &[Vec<Cell>], index: u32) -> String {
         Cell::UInt(value) => value.to_string(),
         Cell::F32(value) => value.to_string(),
         Cell::F64(value) => value.to_string(),
+        Cell::Staged { count, .. } => format!("{count} pieces"),
         cell @ Cell::Bytes { .. } => format!("'{}'", batch.bytes(cell).escape_ascii()),
     });
     cells.collect::<Vec<_>>().join(",")

@@ -76,8 +76,8 @@ fn cut(at: Position, transactions: &[Transaction]) -> Option<Cut> {
     let Some(transaction) = transactions.get(index).filter(|t| t.start < at) else {
         return Some(Cut { transaction: index, skip: 0 });
     };
-    let same_transaction = at.with_part(0) == transaction.start.with_part(0);
-    let skip = at.part.checked_sub(transaction.start.part)?;
+    let same_transaction = at.floor() == transaction.start.floor();
+    let skip = at.changes().checked_sub(transaction.start.changes())?;
     (same_transaction && skip <= transaction.changes()).then_some(Cut { transaction: index, skip })
 }
 
@@ -85,7 +85,7 @@ fn steps_of(transaction: &Transaction, mut skip: u64) -> impl Iterator<Item = St
     let changes = transaction.changes();
     let mut done = 0;
     let position = move |done: u64| {
-        if done == changes { transaction.end } else { advance(transaction.start, done) }
+        if done == changes { transaction.end } else { transaction.start.advance(done) }
     };
     transaction.runs.iter().filter_map(move |run| {
         let skipped = skip.min(run.changes());
@@ -95,10 +95,6 @@ fn steps_of(transaction: &Transaction, mut skip: u64) -> impl Iterator<Item = St
         let run = run.skip(skipped)?;
         Some(Step { before: position(before), after: position(done), run })
     })
-}
-
-fn advance(start: Position, changes: u64) -> Position {
-    start.with_part(start.part + changes)
 }
 
 #[cfg(test)]

@@ -123,6 +123,10 @@ impl<'a> Key<'a> {
                     tagged(&mut out, 5, &len.to_le_bytes());
                     out.extend_from_slice(self.bytes(cell));
                 }
+                Some(Cell::Staged { part, count }) => {
+                    tagged(&mut out, 6, &part.to_le_bytes());
+                    out.extend_from_slice(&count.to_le_bytes());
+                }
             }
         }
         out

@@ -33,6 +33,7 @@ fn batch(shape: &Arc<TableShape>, steps: &[Step]) -> Batch {
         device: "d".parse().expect("valid"),
         run: 1,
         source: "s".into(),
+        server: "9.7.0".into(),
         prev,
         end: prev,
         resume: Resume::default(),

@@ -71,7 +71,11 @@ impl Watermark {
     /// A device's before anything of it was applied.
     pub fn unseen() -> Self {
         let position = Position::beginning(1);
-        Self { position, resume: Resume { position, gtid: None }, ..Self::default() }
+        Self {
+            position,
+            resume: Resume { position, gtid: None, ..Resume::default() },
+            ..Self::default()
+        }
     }
 
     /// Moves to a place in, or the end of, a batch.
@@ -86,7 +90,7 @@ impl Watermark {
                 self.commit_time_us = header.commit_time_last_us;
             }
         } else {
-            self.resume = Resume { position: position.with_part(0), gtid: None };
+            self.resume = Resume { position: position.floor(), gtid: None, ..Resume::default() };
         }
         self.position = position;
         self.source.clone_from(&header.source);
@@ -126,7 +130,7 @@ impl Watermark {
             .map(|reason| Parked { reason, remedy: text(&mut row, 19).unwrap_or_default() });
         let watermark = Self {
             position,
-            resume: Resume { position: resume, gtid: text(&mut row, 8) },
+            resume: Resume { position: resume, gtid: text(&mut row, 8), ..Resume::default() },
             source: text(&mut row, 9)?,
             run: take(&mut row, 10)?,
             commit_time_us: take(&mut row, 11)?,

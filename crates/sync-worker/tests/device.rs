@@ -83,9 +83,10 @@ impl Device {
             device: id.clone(),
             run,
             source: source.into(),
+            server: "9.7.0".into(),
             prev,
             end: prev,
-            resume: Resume { position: prev, gtid: None },
+            resume: Resume { position: prev, gtid: None, ..Resume::default() },
             commit_time_first_us: 0,
             commit_time_last_us: 0,
         };
@@ -142,6 +143,7 @@ impl Device {
             no_foreign_key_checks: false,
             timestamp_us: 1_764_000_000_000_000,
             time_zone: String::new(),
+            explicit_defaults_for_timestamp: None,
         };
         assert_eq!(self.builder.statement(&statement), Pushed::Taken);
     }

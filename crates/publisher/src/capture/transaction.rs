@@ -44,14 +44,14 @@ impl Capture {
         open.begun = true;
         if !from.is_boundary() && open.start <= from {
             // Inside this transaction is where an earlier batch was cut.
-            if open.start.with_part(from.part) != from {
+            if open.start.inside(from.changes()) != from {
                 return Err(CaptureError::NotThere(from));
             }
-            open.skip = from.part;
-        } else if open.start < self.builder.end() {
+            open.skip = from.changes();
+        } else if open.start < self.builder.end().floor() {
             return Err(CaptureError::NotThere(from));
         }
-        let start = open.start.with_part(open.skip);
+        let start = open.start.inside(open.skip);
         self.builder.begin(start, open.time_us);
         Ok(())
     }
@@ -159,6 +159,7 @@ impl Capture {
             no_foreign_key_checks: query.no_foreign_key_checks,
             timestamp_us: i64::from(log.seconds) * 1_000_000 + i64::from(query.microseconds),
             time_zone: self.time_zone(&query.time_zone),
+            explicit_defaults_for_timestamp: None,
         };
         let mut pushed = self.builder.statement(&statement);
         if pushed == Pushed::Full {
