@@ -49,9 +49,9 @@ fn places(log: &[Transaction]) -> Vec<Position> {
 fn slice(log: &[Transaction], prev: Position, end: Position) -> (Header, Vec<Transaction>) {
     let mut cut = Vec::new();
     for t in log.iter().filter(|t| t.end > prev && t.start < end) {
-        let from = if prev > t.start { prev.part } else { 0 };
+        let from = if prev > t.start { prev.changes() } else { 0 };
         let whole = end >= t.end;
-        let to = if whole { t.changes() } else { end.part };
+        let to = if whole { t.changes() } else { end.changes() };
         if to > from {
             let stop = if whole { t.end } else { t.start.inside(to) };
             let (start, runs) = (t.start.inside(from), vec![rows(to - from)]);
@@ -70,7 +70,7 @@ fn apply(
     let Verdict::Apply(cut) = judge(*watermark, &batch.0, &batch.1) else { return };
     for step in steps(&batch.1, cut) {
         for i in 0..step.run.changes() {
-            let at = if i == 0 { step.before } else { step.before.inside(step.before.part + i) };
+            let at = if i == 0 { step.before } else { step.before.advance(i) };
             target.push(at);
         }
     }

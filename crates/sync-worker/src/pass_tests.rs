@@ -139,7 +139,7 @@ fn a_statement_inside_a_transaction_stops_between_its_changes() {
     let batch = log.batch();
     let first = pass(None, &[&batch]);
     let barrier = first.barrier.expect("there is a statement");
-    assert_eq!((barrier.before.part, barrier.after.part), (0, 1));
+    assert_eq!((barrier.before.changes(), barrier.after.changes()), (0, 1));
     let mut row = first.watermark.expect("moves");
     row.advance(barrier.after, barrier.header);
     assert_eq!(pass(Some(&row), &[&batch]).tally.rows, 1);

@@ -51,7 +51,7 @@ impl Position {
 
     /// Changes of the transaction at `offset` that lie before; 0 at a boundary.
     pub fn changes(&self) -> u64 {
-        self.part.checked_sub(INSIDE).unwrap_or(0)
+        self.part.saturating_sub(INSIDE)
     }
 
     /// Snapshot items that were carried at this boundary; 0 inside a transaction.
