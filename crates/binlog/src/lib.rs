@@ -7,11 +7,13 @@
 //!
 //! - [`event`] tells events apart and parses the small ones (QUERY, GTID, ROTATE).
 //! - [`table_map`] turns a TABLE_MAP event into a [`TablePlan`], compiled once per table definition.
+//! - [`gtid`] keeps account of the transactions that lie before a place in the log.
 //! - [`rows`] walks a rows event by that plan, straight into a batch's columns.
 //!
 //! Formats: MySQL source, `libs/mysql/binlog/event/`; MariaDB source, `sql/log_event.h`.
 
 pub mod event;
+pub mod gtid;
 mod json;
 mod numeric;
 mod reader;
@@ -20,6 +22,7 @@ pub mod table_map;
 mod value;
 
 pub use event::{Body, Event, QueryEvent};
+pub use gtid::Gtids;
 pub use rows::Rows;
 pub use table_map::TablePlan;
 
