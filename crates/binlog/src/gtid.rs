@@ -54,6 +54,19 @@ impl Gtids {
         }
     }
 
+    /// True when every domain of a position of MariaDB's lies at or before this one's. Sets are compared
+    /// by the server.
+    pub fn covers(&self, other: &Gtids) -> bool {
+        let (Self::MariaDb(mine), Self::MariaDb(theirs)) = (self, other) else {
+            return self == other;
+        };
+        theirs.iter().all(|(domain, (server, sequence))| {
+            mine.get(domain).is_some_and(|(last_server, last)| {
+                sequence < last || (sequence == last && server == last_server)
+            })
+        })
+    }
+
     /// True when the transaction is among them.
     pub fn contains(&self, gtid: &str) -> bool {
         match self {
@@ -233,6 +246,21 @@ mod tests {
         assert!(
             gtids.contains("0-1-101") && !gtids.contains("0-1-102") && !gtids.contains("7-1-1")
         );
+    }
+
+    #[test]
+    fn a_position_covers_what_lies_before_it() {
+        let gtids = Gtids::parse("0-3-101,5-2-9", true).expect("a position");
+        for (other, covered) in [
+            ("", true),
+            ("0-1-99", true),
+            ("0-3-101,5-2-9", true),
+            ("0-1-101", false),
+            ("7-1-1", false),
+        ] {
+            let other = Gtids::parse(other, true).expect("a position");
+            assert_eq!(gtids.covers(&other), covered, "{other}");
+        }
     }
 
     #[test]

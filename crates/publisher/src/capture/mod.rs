@@ -14,12 +14,18 @@
 //! | XID, QUERY COMMIT | the transaction ends: a boundary |
 //! | heartbeat, and what only the server needs | nothing |
 
+mod place;
 mod rows;
+mod scope;
 mod transaction;
 
+pub use place::Log;
+pub use scope::Watch;
+
+use scope::Scope;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tributary_binlog::{BinlogError, Body, Event, TablePlan};
+use tributary_binlog::{BinlogError, Body, Event, Gtids, TablePlan};
 use tributary_wire::{BatchBuilder, Header, Position, Seal};
 
 /// Databases that belong to the server and not to the device's applications.
@@ -81,6 +87,8 @@ struct Open {
     gtid: Option<String>,
     /// MariaDB: the next statement is all of it.
     standalone: bool,
+    /// It was carried before, out of another server's log.
+    known: bool,
     /// The batch has been told of it.
     begun: bool,
     /// Changes at its beginning that were carried before.
@@ -88,10 +96,16 @@ struct Open {
     changed: bool,
 }
 
-enum Mapped {
-    Carried(Arc<TablePlan>),
-    /// A system table: its rows are counted, so that positions do not depend on it.
-    Left(Arc<TablePlan>),
+/// What is known of a table id.
+struct Mapped {
+    /// The event's body, for telling a table that was defined anew.
+    definition: Vec<u8>,
+    plan: Arc<TablePlan>,
+    /// Not carried: a system table, or one that a snapshot has still to come to. Its rows are counted,
+    /// so that positions do not depend on it.
+    left: bool,
+    /// The scope when this was decided.
+    generation: u64,
 }
 
 /// The state of one pass over the log.
@@ -103,7 +117,14 @@ pub struct Capture {
     /// Where capture was told to go on, while it has not come past it.
     from: Position,
     open: Option<Open>,
-    maps: HashMap<u64, (Vec<u8>, Mapped)>,
+    maps: HashMap<u64, Mapped>,
+    scope: Scope,
+    /// What lies before the newest boundary; `None` where that is not known.
+    gtids: Option<Gtids>,
+    /// See [`Log::elsewhere`].
+    elsewhere: bool,
+    /// Up to here the log is only read for its GTIDs.
+    pass_until: Option<Position>,
     body_bytes_soft: usize,
     system_time_zone: String,
 }
@@ -127,12 +148,16 @@ impl Capture {
     ) -> Self {
         Self {
             builder: BatchBuilder::new(header, from, message_bytes_max),
-            epoch: from.epoch,
+            epoch: resume.epoch,
             file: resume.file,
             offset: resume.offset,
             from,
             open: None,
             maps: HashMap::new(),
+            scope: Scope::default(),
+            gtids: None,
+            elsewhere: false,
+            pass_until: None,
             body_bytes_soft,
             system_time_zone,
         }
@@ -143,12 +168,15 @@ impl Capture {
     /// # Errors
     /// [`CaptureError`]; this pass is then over.
     pub fn take(&mut self, log: &LogEvent<'_>, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+        if self.passes_over(log)? {
+            return Ok(());
+        }
         let body = log.event.parse().map_err(|source| self.event_error(source))?;
         match body {
             // Its own end lies in the file that it leaves.
             Body::Rotate { file, offset } => return self.rotate(&file, offset),
             Body::Gtid { gtid, commit_time_us, standalone, begins } => {
-                self.gtid(log, gtid, commit_time_us, standalone);
+                self.gtid(log, gtid, commit_time_us, standalone)?;
                 if begins { self.begin() } else { Ok(()) }
             }
             Body::Query(query) => self.query(log, &query, sealed),
@@ -163,7 +191,7 @@ impl Capture {
         // Transactions stay whole while they fit: inside one, a third more is let in.
         let third = if self.open.is_some() { self.body_bytes_soft / 3 } else { 0 };
         if self.builder.body_bytes() >= self.body_bytes_soft + third && self.builder.has_changes() {
-            sealed.push(self.builder.seal()?);
+            sealed.push(self.seal()?);
         }
         Ok(())
     }
@@ -183,6 +211,7 @@ impl Capture {
     /// # Errors
     /// When compression fails.
     pub fn seal(&mut self) -> Result<Seal, CaptureError> {
+        self.builder.set_gtid(self.gtids.as_ref().map(Gtids::to_string));
         Ok(self.builder.seal()?)
     }
 
@@ -214,16 +243,25 @@ impl Capture {
         }
         (self.file, self.offset) = (number, offset);
         self.maps.clear();
-        self.mark(None);
+        self.mark();
         Ok(())
     }
 
     /// Moves the position to the boundary just read, unless that was carried before.
-    fn mark(&mut self, gtid: Option<String>) {
+    fn mark(&mut self) {
         let at = self.read();
         if at > self.builder.end() {
-            self.builder.mark(at, gtid);
+            self.builder.mark(at, None);
         }
+    }
+
+    /// A transaction lies behind the newest boundary now.
+    fn account(&mut self, gtid: Option<&str>) -> Result<(), CaptureError> {
+        if let (Some(gtids), Some(gtid)) = (&mut self.gtids, gtid) {
+            let inserted = gtids.insert(gtid);
+            inserted.map_err(|source| self.event_error(source))?;
+        }
+        Ok(())
     }
 
     /// Notes a change; true when it was carried before and is to be passed over.

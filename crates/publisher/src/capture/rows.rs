@@ -7,12 +7,15 @@ use tributary_wire::{Pushed, Seal};
 
 impl Capture {
     pub(super) fn table_map(&mut self, data: &[u8]) -> Result<(), CaptureError> {
-        let (table_id, database, _) =
+        let (table_id, database, table) =
             table_map::table_name(data).map_err(|source| self.event_error(source))?;
-        if self.maps.get(&table_id).is_some_and(|(known, _)| known == data) {
+        let generation = self.scope.generation;
+        let is_known = |known: &Mapped| known.generation == generation && known.definition == data;
+        if self.maps.get(&table_id).is_some_and(is_known) {
             return Ok(());
         }
-        let left = SYSTEM_DATABASES.contains(&database.as_str());
+        let left =
+            SYSTEM_DATABASES.contains(&database.as_str()) || !self.scope.is_live(&database, &table);
         let plan = TablePlan::compile(data)
             .and_then(|plan| if left { Ok(plan) } else { plan.with_names() })
             .map(Arc::new)
@@ -20,8 +23,7 @@ impl Capture {
         if self.maps.len() >= MAPS_MAX {
             self.maps.clear();
         }
-        let mapped = if left { Mapped::Left(plan) } else { Mapped::Carried(plan) };
-        self.maps.insert(table_id, (data.to_vec(), mapped));
+        self.maps.insert(table_id, Mapped { definition: data.to_vec(), plan, left, generation });
         Ok(())
     }
 
@@ -35,19 +37,21 @@ impl Capture {
         if self.open.as_ref().is_none_or(|open| !open.begun) {
             return Err(self.malformed("rows", "rows outside a transaction"));
         }
+        let known = self.open.as_ref().is_some_and(|open| open.known);
         match self.maps.get(&rows.table_id) {
             None => Err(self.malformed("rows", "rows without a table map")),
-            Some((_, Mapped::Left(plan))) => {
+            Some(Mapped { plan, left, .. }) if *left || known => {
                 let plan = Arc::clone(plan);
                 while !rows.is_done() {
                     rows.skip_next(&plan).map_err(|source| self.event_error(source))?;
                     if !self.skip_one() {
                         self.builder.skip(1);
                     }
+                    self.scope.note_left(&plan.shape, 1);
                 }
                 Ok(())
             }
-            Some((_, Mapped::Carried(plan))) => {
+            Some(Mapped { plan, .. }) => {
                 let plan = Arc::clone(plan);
                 while !rows.is_done() {
                     self.row(&mut rows, &plan, sealed)?;
@@ -69,7 +73,7 @@ impl Capture {
         let here = rows.clone();
         let mut pushed = self.push(rows, plan)?;
         if pushed == Pushed::Full {
-            sealed.push(self.builder.seal()?);
+            sealed.push(self.seal()?);
             *rows = here;
             pushed = self.push(rows, plan)?;
         }
@@ -83,7 +87,12 @@ impl Capture {
     ) -> Result<Pushed, CaptureError> {
         let table = self.builder.table(&plan.shape);
         let op = rows.op;
-        let pushed = self.builder.row(table, op, |columns| rows.write_next(plan, columns));
+        let pushed = match self.scope.watching(&plan.shape) {
+            None => self.builder.row(table, op, |columns| rows.write_next(plan, columns)),
+            Some(watch) => self.builder.row(table, op, |columns| {
+                watch.record(plan, op, columns, |columns| rows.write_next(plan, columns))
+            }),
+        };
         pushed.map_err(|source| self.event_error(source))
     }
 

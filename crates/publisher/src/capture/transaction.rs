@@ -1,5 +1,6 @@
 //! Where transactions begin and end, and the statements among them.
 
+use super::scope::Concern;
 use super::{Capture, CaptureError, LogEvent, Open};
 use tributary_binlog::{BinlogError, QueryEvent};
 use tributary_schema::{SqlMode, TransactionKind};
@@ -12,7 +13,7 @@ impl Capture {
         gtid: Option<String>,
         time_us: Option<i64>,
         standalone: bool,
-    ) {
+    ) -> Result<(), CaptureError> {
         let start = log.span.map_or(self.offset, |(start, _)| start);
         // MariaDB's event leaves the server's id to the common header: domain-server-sequence.
         let gtid = gtid.map(|gtid| match gtid.split_once('-') {
@@ -21,15 +22,22 @@ impl Capture {
             }
             _ => gtid,
         });
+        let known = |gtid: &String| self.gtids.as_ref().is_some_and(|gtids| gtids.contains(gtid));
+        let known = gtid.as_ref().is_some_and(known);
+        if known && !self.elsewhere {
+            return Err(CaptureError::NotThere(self.read()));
+        }
         self.open = Some(Open {
             start: Position::boundary(self.epoch, self.file, start),
             time_us: time_us.unwrap_or(log.time_us),
             gtid,
             standalone,
+            known,
             begun: false,
             skip: 0,
             changed: false,
         });
+        Ok(())
     }
 
     /// Tells the batch of the open transaction, at the place where it goes on.
@@ -66,10 +74,11 @@ impl Capture {
         }
         self.offset = end;
         let end = self.read();
+        self.account(open.gtid.as_deref())?;
         if open.begun {
-            self.builder.commit(end, open.gtid);
+            self.builder.commit(end, None);
         } else {
-            self.mark(open.gtid);
+            self.mark();
         }
         Ok(())
     }
@@ -81,7 +90,16 @@ impl Capture {
         sealed: &mut Vec<Seal>,
     ) -> Result<(), CaptureError> {
         use tributary_schema::Statement as Class;
-        match tributary_schema::classify(query.sql, SqlMode(query.sql_mode)) {
+        let class = tributary_schema::classify(query.sql, SqlMode(query.sql_mode));
+        if let Class::Ddl(_) | Class::Routine { .. } | Class::Unknown { .. } = &class {
+            if self.is_still_to_come(&class, query)? {
+                let alone = self.open.as_ref().is_some_and(|open| !open.begun);
+                let goes_on = matches!(&class, Class::Ddl(ddl) if ddl.starts_transaction);
+                self.leave()?;
+                return if alone && !goes_on { self.commit(log) } else { Ok(()) };
+            }
+        }
+        match class {
             Class::Transaction(TransactionKind::Begin) => self.begin(),
             Class::Transaction(TransactionKind::Commit) => self.commit(log),
             Class::Transaction(TransactionKind::Savepoint { .. } | TransactionKind::Release { .. }) => Ok(()),
@@ -126,7 +144,8 @@ impl Capture {
         if let Some((_, end)) = log.span {
             self.offset = end;
         }
-        self.mark(gtid);
+        self.account(gtid.as_deref())?;
+        self.mark();
         Ok(())
     }
 
@@ -134,6 +153,41 @@ impl Capture {
     fn time_zone(&self, name: &str) -> String {
         let name = if name == "SYSTEM" { &self.system_time_zone } else { name };
         name.to_owned()
+    }
+
+    /// True for a statement whose effect a snapshot under way has still to bring.
+    fn is_still_to_come(
+        &mut self,
+        class: &tributary_schema::Statement,
+        query: &QueryEvent<'_>,
+    ) -> Result<bool, CaptureError> {
+        use tributary_schema::Statement as Class;
+        let ddl = if let Class::Ddl(ddl) = class { Some(ddl) } else { None };
+        if self.open.as_ref().is_some_and(|open| open.known) {
+            return Ok(true);
+        }
+        self.scope.note_statement(ddl, &query.database);
+        if self.scope.cursor().is_none() {
+            return Ok(false);
+        }
+        match (class, ddl.map(|ddl| self.scope.concern(ddl, &query.database))) {
+            (_, Some(Concern::Leave)) | (Class::Routine { .. }, _) => Ok(true),
+            (_, Some(Concern::FallBack(cursor))) => {
+                // Lower than before is safe for what this batch holds already.
+                self.set_cursor(Some(cursor));
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Counts a change that is not carried.
+    fn leave(&mut self) -> Result<(), CaptureError> {
+        self.begin()?;
+        if !self.skip_one() {
+            self.builder.skip(1);
+        }
+        Ok(())
     }
 
     /// Carries a statement as one change of the open transaction.
@@ -163,7 +217,7 @@ impl Capture {
         };
         let mut pushed = self.builder.statement(&statement);
         if pushed == Pushed::Full {
-            sealed.push(self.builder.seal()?);
+            sealed.push(self.seal()?);
             pushed = self.builder.statement(&statement);
         }
         self.taken(pushed)
