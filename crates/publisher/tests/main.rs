@@ -5,5 +5,7 @@ mod capture;
 mod command;
 mod examples;
 mod harness;
+mod model;
 mod recovery;
 mod refusal;
+mod snapshot;

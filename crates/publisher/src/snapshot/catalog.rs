@@ -271,7 +271,8 @@ impl Catalog {
         file: &str,
         offset: u64,
     ) -> Result<Option<String>, Error> {
-        let file = literal(file);
+        // SHOW BINLOG EVENTS takes no other sort of literal; a name of the server's own has no quotes.
+        let file = format!("'{}'", file.replace(['\'', '\\'], ""));
         match self.flavour {
             Flavour::MySql => {
                 let sql = format!("SHOW BINLOG EVENTS IN {file} LIMIT 3");
