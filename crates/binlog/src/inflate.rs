@@ -100,7 +100,11 @@ fn deflated(packed: &[u8], zlib: bool, bytes: usize, out: &mut Vec<u8>) -> Resul
     if out.len() == end && used == packed.len() {
         return Ok(());
     }
-    Err(format!("{} bytes came out of {used} where {bytes} of {} were announced", out.len() - begin, packed.len()))
+    Err(format!(
+        "{} bytes came out of {used} where {bytes} of {} were announced",
+        out.len() - begin,
+        packed.len()
+    ))
 }
 
 /// A value of a `… COMPRESSED` column as the application wrote it (`compress_zlib` in

@@ -25,7 +25,7 @@ mod value;
 pub use event::{Body, Event, QueryEvent};
 pub use payload::Payload;
 pub use rows::Rows;
-pub use table_map::TablePlan;
+pub use table_map::{Server, TablePlan};
 
 /// Why an event cannot be understood. The device stops at it: nothing is skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

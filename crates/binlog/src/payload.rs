@@ -265,7 +265,8 @@ mod tests {
             let inner = unpack(&data).expect("unpacks");
             assert_eq!(inner.len(), 2);
             assert_eq!(inner[0].event().data, b"BEGIN");
-            let last = InnerEvent { seconds: 7, code: 16, server_id: 9, flags: 0x80, data: vec![1; 8] };
+            let last =
+                InnerEvent { seconds: 7, code: 16, server_id: 9, flags: 0x80, data: vec![1; 8] };
             assert_eq!(inner[1], last);
             assert_eq!(unpacked_bytes(&data).expect("reads"), events.len() as u64);
         }
@@ -286,7 +287,10 @@ mod tests {
             ("an absurd size", payload(0, Some(u64::MAX), &packed)),
             ("the stream cut off", payload(0, Some(bytes), &packed[..packed.len() - 4])),
             ("an event cut off", payload(0, Some(bytes - 3), &truncated)),
-            ("bytes behind the frame", payload(0, Some(bytes), &[packed.clone(), vec![0]].concat())),
+            (
+                "bytes behind the frame",
+                payload(0, Some(bytes), &[packed.clone(), vec![0]].concat()),
+            ),
             ("a second frame", payload(0, Some(bytes), &[packed.clone(), packed.clone()].concat())),
             ("plain with another size", payload(255, Some(bytes - 1), &events)),
         ];

@@ -115,11 +115,7 @@ async fn the_preflight_names_what_fails_with_the_statement_that_mends_it() {
             checks.iter().find(|c| c["finding"].as_str().is_some_and(|f| f.contains(finding)));
         found.unwrap_or_else(|| panic!("{finding} is missing in\n{lines}"))["outcome"].clone()
     };
-    for failed in [
-        "binlog_format is MIXED",
-        "PARTIAL_JSON",
-        "cannot be reached",
-    ] {
+    for failed in ["binlog_format is MIXED", "PARTIAL_JSON", "cannot be reached"] {
         assert_eq!(outcome(failed), "fail");
     }
     assert_eq!(outcome("kept for 1 hours"), "warn");

@@ -21,7 +21,7 @@ mod transaction;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use tributary_binlog::{BinlogError, Body, Event, Payload, TablePlan};
+use tributary_binlog::{BinlogError, Body, Event, Payload, Server, TablePlan};
 use tributary_wire::{BatchBuilder, Header, Position, Seal};
 
 /// Databases that belong to the server and not to the device's applications.
@@ -106,6 +106,8 @@ pub struct Capture {
     from: Position,
     open: Option<Open>,
     maps: HashMap<u64, (Vec<u8>, Mapped)>,
+    /// Whose log it is: every transaction begins with an event that only one of them writes.
+    server: Server,
     /// A compressed transaction that is being unpacked.
     packed: Option<Packed>,
     body_bytes_soft: usize,
@@ -144,6 +146,7 @@ impl Capture {
             from,
             open: None,
             maps: HashMap::new(),
+            server: Server::MySql,
             packed: None,
             body_bytes_soft,
             system_time_zone,
