@@ -22,6 +22,9 @@ pub mod rows;
 pub mod table_map;
 mod value;
 
+#[cfg(test)]
+mod mutation_tests;
+
 pub use event::{Body, Event, QueryEvent};
 pub use payload::Payload;
 pub use rows::Rows;

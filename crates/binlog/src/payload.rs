@@ -11,6 +11,8 @@ use std::io::{Cursor, Read};
 const NAME: &str = "TRANSACTION_PAYLOAD";
 /// The common header of an event: seconds (4), type (1), server id (4), size (4), end (4), flags (2).
 const HEADER_BYTES: usize = 19;
+/// No server writes a larger one: `max_allowed_packet` goes up to this.
+const EVENT_BYTES_MAX: u64 = 1 << 30;
 
 /// The events of a compressed transaction, unpacked one at a time.
 ///
@@ -148,7 +150,8 @@ impl Payload {
         let size = u64::from(reader.u32()?);
         reader.take(4)?;
         let flags = reader.u16()?;
-        let body = size.checked_sub(HEADER_BYTES as u64).filter(|body| *body <= self.left);
+        let body = size.checked_sub(HEADER_BYTES as u64);
+        let body = body.filter(|body| *body <= self.left.min(EVENT_BYTES_MAX));
         let body = body.ok_or_else(|| {
             reader.error(format!("an event of {size} bytes with {} left", self.left))
         })?;

@@ -8,3 +8,4 @@ mod formats;
 mod harness;
 mod recovery;
 mod refusal;
+mod undone;

@@ -190,6 +190,12 @@ impl BatchBuilder {
         self.header.resume = Resume { position: end, gtid };
     }
 
+    /// Says where a reader of the log has to restart, until the next boundary: before the newest one
+    /// when what lies between is needed again.
+    pub fn resume_at(&mut self, resume: Resume) {
+        self.header.resume = resume;
+    }
+
     /// Makes the message, and begins the next batch at its end. A transaction that is still open goes
     /// on in the next one.
     ///

@@ -10,19 +10,26 @@
 //! | TABLE_MAP | compiled once per definition, kept until the file ends |
 //! | TRANSACTION_PAYLOAD | its events one after another, as if each had been read from the log |
 //! | MariaDB's compressed events | what they are without compression |
-//! | rows | into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
+//! | rows | kept until the transaction ends or is large; then into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
 //! | QUERY with DDL | a statement; a transaction of its own, except within CREATE TABLE … SELECT |
 //! | QUERY with row changes | refused: `binlog_format` is not ROW |
+//! | QUERY SAVEPOINT, ROLLBACK TO, ROLLBACK | what was kept since then is dropped |
 //! | XID, QUERY COMMIT | the transaction ends: a boundary |
+//! | XA_PREPARE | what was kept waits for its outcome; in one phase it is a commit |
+//! | QUERY XA COMMIT, XA ROLLBACK | the outcome: what waited is carried, or dropped |
 //! | heartbeat, and what only the server needs | nothing |
 
+mod held;
 mod rows;
 mod transaction;
+mod xa;
 
+use held::Held;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tributary_binlog::{BinlogError, Body, Event, Payload, Server, TablePlan};
-use tributary_wire::{BatchBuilder, Header, Position, Seal};
+use tributary_wire::{BatchBuilder, Header, Position, Resume, Seal};
+use xa::Prepared;
 
 /// Databases that belong to the server and not to the device's applications.
 pub const SYSTEM_DATABASES: [&str; 4] =
@@ -83,11 +90,18 @@ struct Open {
     gtid: Option<String>,
     /// MariaDB: the next statement is all of it.
     standalone: bool,
-    /// The batch has been told of it.
+    /// It ends in XA PREPARE.
+    is_xa: bool,
+    /// It holds more than one statement, and has begun.
     begun: bool,
+    /// Its changes, while something may still undo them.
+    held: Held,
+    /// They are carried as they come.
+    released: bool,
+    /// The batch has been told of it.
+    told: bool,
     /// Changes at its beginning that were carried before.
     skip: u64,
-    changed: bool,
 }
 
 enum Mapped {
@@ -105,6 +119,11 @@ pub struct Capture {
     /// Where capture was told to go on, while it has not come past it.
     from: Position,
     open: Option<Open>,
+    /// Memory of the last transaction, for the next.
+    spare: Held,
+    prepared: Prepared,
+    /// The newest boundary that was read.
+    boundary: Resume,
     maps: HashMap<u64, (Vec<u8>, Mapped)>,
     /// Whose log it is: every transaction begins with an event that only one of them writes.
     server: Server,
@@ -138,6 +157,7 @@ impl Capture {
         body_bytes_soft: usize,
         system_time_zone: String,
     ) -> Self {
+        let boundary = Resume { position: resume, gtid: header.resume.gtid.clone() };
         Self {
             builder: BatchBuilder::new(header, from, message_bytes_max),
             epoch: from.epoch,
@@ -145,6 +165,9 @@ impl Capture {
             offset: resume.offset,
             from,
             open: None,
+            spare: Held::default(),
+            prepared: Prepared::default(),
+            boundary,
             maps: HashMap::new(),
             server: Server::MySql,
             packed: None,
@@ -163,14 +186,17 @@ impl Capture {
         match body {
             // Its own end lies in the file that it leaves.
             Body::Rotate { file, offset } => return self.rotate(&file, offset),
-            Body::Gtid { gtid, commit_time_us, standalone, begins } => {
+            Body::Gtid { gtid, commit_time_us, standalone, begins, prepares } => {
                 self.gtid(log, gtid, commit_time_us, standalone);
+                if prepares {
+                    self.open.iter_mut().for_each(|open| open.is_xa = true);
+                }
                 if begins { self.begin() } else { Ok(()) }
             }
             Body::Query(query) => self.query(log, &query, sealed),
-            Body::Xid => self.commit(log),
-            Body::TableMap => self.table_map(log.event.data),
-            Body::Rows => self.rows(log, sealed),
+            Body::Xid => self.commit(log, sealed),
+            Body::XaPrepare { xid, one_phase } => self.prepare(log, &xid, one_phase, sealed),
+            Body::TableMap | Body::Rows => self.content(log, sealed),
             Body::Payload => return self.open_payload(log),
             Body::Compressed => return self.inflate(log, sealed),
             Body::Ignored | Body::Heartbeat => Ok(()),
@@ -178,6 +204,10 @@ impl Capture {
         if let Some((_, end)) = log.span {
             self.offset = end;
         }
+        self.seal_when_full(sealed)
+    }
+
+    fn seal_when_full(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
         // Transactions stay whole while they fit: inside one, a third more is let in.
         let third = if self.open.is_some() { self.body_bytes_soft / 3 } else { 0 };
         if self.builder.body_bytes() >= self.body_bytes_soft + third && self.builder.has_changes() {
@@ -263,30 +293,49 @@ impl Capture {
         if number == self.file {
             return Ok(());
         }
-        if self.open.is_some() || number < self.file {
-            return Err(self.malformed(
-                "ROTATE",
-                &format!("{name} follows inside a transaction, or goes back"),
-            ));
+        if number < self.file {
+            return Err(self.malformed("ROTATE", &format!("{name} goes back")));
         }
+        self.cut_off(name)?;
         (self.file, self.offset) = (number, offset);
         self.maps.clear();
-        self.mark(None);
-        Ok(())
+        self.mark(None)
+    }
+
+    /// False while the transaction that the place to go on from lies in is still to come.
+    fn is_reached(&self) -> bool {
+        self.from.is_boundary() || self.builder.end() > self.from
     }
 
     /// Moves the position to the boundary just read, unless that was carried before.
-    fn mark(&mut self, gtid: Option<String>) {
+    fn mark(&mut self, gtid: Option<String>) -> Result<(), CaptureError> {
         let at = self.read();
         if at > self.builder.end() {
-            self.builder.mark(at, gtid);
+            if !self.is_reached() {
+                return Err(CaptureError::NotThere(self.from));
+            }
+            self.builder.mark(at, gtid.clone());
+        }
+        self.passed(at, gtid);
+        Ok(())
+    }
+
+    /// Notes a boundary. A reader restarts there, or before the oldest transaction that waits for its
+    /// outcome.
+    fn passed(&mut self, at: Position, gtid: Option<String>) {
+        self.boundary.position = at;
+        if gtid.is_some() {
+            self.boundary.gtid = gtid;
+        }
+        if at >= self.builder.end() {
+            let resume = self.prepared.resume().unwrap_or(&self.boundary);
+            self.builder.resume_at(resume.clone());
         }
     }
 
     /// Notes a change; true when it was carried before and is to be passed over.
     fn skip_one(&mut self) -> bool {
         let Some(open) = self.open.as_mut() else { return false };
-        open.changed = true;
         let skip = open.skip > 0;
         open.skip = open.skip.saturating_sub(1);
         skip

@@ -32,8 +32,8 @@ impl Capture {
     ) -> Result<(), CaptureError> {
         let rows = Rows::parse(log.event.code, log.event.data);
         let mut rows = rows.map_err(|source| self.event_error(source))?;
-        if self.open.as_ref().is_none_or(|open| !open.begun) {
-            return Err(self.malformed("rows", "rows outside a transaction"));
+        if !self.tell()? {
+            return Ok(());
         }
         match self.maps.get(&rows.table_id) {
             None => Err(self.malformed("rows", "rows without a table map")),
