@@ -12,7 +12,7 @@ use mysql_async::{BinlogStream, BinlogStreamRequest};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
-use tributary_binlog::Event;
+use tributary_binlog::{Event, payload};
 use tributary_wire::{DeviceId, Position};
 
 /// A source's binlog from a position on.
@@ -25,6 +25,8 @@ pub struct Tail {
     offset: u64,
     /// The format of this connection's events has been announced.
     announced: bool,
+    /// The driver repeats a compressed transaction's events after it; so many bytes of them are left.
+    repeated_bytes: u64,
 }
 
 /// One event, owned.
@@ -38,6 +40,7 @@ const ARTIFICIAL: u16 = 0x20;
 const HEARTBEAT: u8 = 27;
 const HEARTBEAT_V2: u8 = 41;
 const ROTATE: u8 = 4;
+const TRANSACTION_PAYLOAD: u8 = 40;
 /// The type code of the event that announces a file's format.
 pub const FORMAT_DESCRIPTION: u8 = 15;
 const HEADER_BYTES: u64 = 19;
@@ -88,6 +91,7 @@ impl Tail {
             heard: Instant::now(),
             offset: at.offset,
             announced: false,
+            repeated_bytes: 0,
         })
     }
 
@@ -104,7 +108,15 @@ impl Tail {
     pub async fn next(&mut self) -> Result<TailEvent, Error> {
         loop {
             let raw = self.receive().await?;
+            if self.repeated_bytes > 0 {
+                self.pass_over(&raw)?;
+                continue;
+            }
             let code = raw.header().event_type_raw();
+            if code == TRANSACTION_PAYLOAD {
+                // Capture refuses one whose header cannot be read.
+                self.repeated_bytes = payload::unpacked_bytes(raw.data()).unwrap_or(0);
+            }
             self.announced |= code == FORMAT_DESCRIPTION;
             // Before the format is announced, the server repeats the place it was asked for, and the
             // driver cannot know yet whether that ends in a checksum.
@@ -112,6 +124,16 @@ impl Tail {
                 return self.accept(raw);
             }
         }
+    }
+
+    /// Capture unpacks a compressed transaction itself, and checks that it adds up: the driver says
+    /// nothing when it does not. What the driver unpacked is passed over.
+    fn pass_over(&mut self, raw: &RawEvent) -> Result<(), Error> {
+        let bytes = u64::from(raw.header().event_size());
+        let left = self.repeated_bytes.checked_sub(bytes);
+        let after = Position::boundary(0, 0, self.offset);
+        self.repeated_bytes = left.ok_or(Error::Framing { after })?;
+        Ok(())
     }
 
     async fn receive(&mut self) -> Result<RawEvent, Error> {

@@ -4,8 +4,10 @@
 mod capture;
 mod command;
 mod examples;
+mod formats;
 mod harness;
 mod model;
 mod recovery;
 mod refusal;
 mod snapshot;
+mod undone;

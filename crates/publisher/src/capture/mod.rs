@@ -8,25 +8,34 @@
 //! | GTID, ANONYMOUS_GTID, MariaDB's GTID | a transaction begins here; it holds what follows |
 //! | QUERY BEGIN | opens it |
 //! | TABLE_MAP | compiled once per definition, kept until the file ends |
-//! | rows | into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
+//! | TRANSACTION_PAYLOAD | its events one after another, as if each had been read from the log |
+//! | MariaDB's compressed events | what they are without compression |
+//! | rows | kept until the transaction ends or is large; then into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
 //! | QUERY with DDL | a statement; a transaction of its own, except within CREATE TABLE … SELECT |
 //! | QUERY with row changes | refused: `binlog_format` is not ROW |
+//! | QUERY SAVEPOINT, ROLLBACK TO, ROLLBACK | what was kept since then is dropped |
 //! | XID, QUERY COMMIT | the transaction ends: a boundary |
+//! | XA_PREPARE | what was kept waits for its outcome; in one phase it is a commit |
+//! | QUERY XA COMMIT, XA ROLLBACK | the outcome: what waited is carried, or dropped |
 //! | heartbeat, and what only the server needs | nothing |
 
+mod held;
 mod place;
 mod rows;
 mod scope;
 mod transaction;
+mod xa;
 
 pub use place::Log;
 pub use scope::Watch;
 
+use held::Held;
 use scope::Scope;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tributary_binlog::{BinlogError, Body, Event, Gtids, TablePlan};
-use tributary_wire::{BatchBuilder, Header, Position, Seal};
+use tributary_binlog::{BinlogError, Body, Event, Gtids, Payload, Server, TablePlan};
+use tributary_wire::{BatchBuilder, Header, Position, Resume, Seal};
+use xa::Prepared;
 
 /// Databases that belong to the server and not to the device's applications.
 pub const SYSTEM_DATABASES: [&str; 4] =
@@ -89,11 +98,18 @@ struct Open {
     standalone: bool,
     /// It was carried before, out of another server's log.
     known: bool,
-    /// The batch has been told of it.
+    /// It ends in XA PREPARE.
+    is_xa: bool,
+    /// It holds more than one statement, and has begun.
     begun: bool,
+    /// Its changes, while something may still undo them.
+    held: Held,
+    /// They are carried as they come.
+    released: bool,
+    /// The batch has been told of it.
+    told: bool,
     /// Changes at its beginning that were carried before.
     skip: u64,
-    changed: bool,
 }
 
 /// What is known of a table id.
@@ -117,6 +133,11 @@ pub struct Capture {
     /// Where capture was told to go on, while it has not come past it.
     from: Position,
     open: Option<Open>,
+    /// Memory of the last transaction, for the next.
+    spare: Held,
+    prepared: Prepared,
+    /// The newest boundary that was read.
+    boundary: Position,
     maps: HashMap<u64, Mapped>,
     scope: Scope,
     /// What lies before the newest boundary; `None` where that is not known.
@@ -125,8 +146,19 @@ pub struct Capture {
     elsewhere: bool,
     /// Up to here the log is only read for its GTIDs.
     pass_until: Option<Position>,
+    /// Whose log it is: every transaction begins with an event that only one of them writes.
+    server: Server,
+    /// A compressed transaction that is being unpacked.
+    packed: Option<Packed>,
     body_bytes_soft: usize,
     system_time_zone: String,
+}
+
+/// A TRANSACTION_PAYLOAD event: what has not been taken of it, and what its common header says.
+struct Packed {
+    payload: Payload,
+    span: Option<(u64, u64)>,
+    time_us: i64,
 }
 
 /// Table maps are repeated before every statement; one entry per table that was written lately.
@@ -146,24 +178,33 @@ impl Capture {
         body_bytes_soft: usize,
         system_time_zone: String,
     ) -> Self {
+        let builder = BatchBuilder::new(header, from, message_bytes_max);
+        // Where another epoch begins nothing of it was carried.
+        let from = if from.epoch == resume.epoch { from } else { resume };
         Self {
-            builder: BatchBuilder::new(header, from, message_bytes_max),
+            builder,
             epoch: resume.epoch,
             file: resume.file,
             offset: resume.offset,
             from,
             open: None,
+            spare: Held::default(),
+            prepared: Prepared::default(),
+            boundary: resume,
             maps: HashMap::new(),
             scope: Scope::default(),
             gtids: None,
             elsewhere: false,
             pass_until: None,
+            server: Server::MySql,
+            packed: None,
             body_bytes_soft,
             system_time_zone,
         }
     }
 
-    /// Takes one event; batches that became full are appended to `sealed`.
+    /// Takes one event; batches that became full are appended to `sealed`. A compressed transaction is
+    /// only opened: [`Capture::unpack`] goes on with it.
     ///
     /// # Errors
     /// [`CaptureError`]; this pass is then over.
@@ -175,25 +216,73 @@ impl Capture {
         match body {
             // Its own end lies in the file that it leaves.
             Body::Rotate { file, offset } => return self.rotate(&file, offset),
-            Body::Gtid { gtid, commit_time_us, standalone, begins } => {
+            Body::Gtid { gtid, commit_time_us, standalone, begins, prepares } => {
                 self.gtid(log, gtid, commit_time_us, standalone)?;
+                if prepares {
+                    self.open.iter_mut().for_each(|open| open.is_xa = true);
+                }
                 if begins { self.begin() } else { Ok(()) }
             }
             Body::Query(query) => self.query(log, &query, sealed),
-            Body::Xid => self.commit(log),
-            Body::TableMap => self.table_map(log.event.data),
-            Body::Rows => self.rows(log, sealed),
+            Body::Xid => self.commit(log, sealed),
+            Body::XaPrepare { xid, one_phase } => self.prepare(log, &xid, one_phase, sealed),
+            Body::TableMap | Body::Rows => self.content(log, sealed),
+            Body::Payload => return self.open_payload(log),
+            Body::Compressed => return self.inflate(log, sealed),
             Body::Ignored | Body::Heartbeat => Ok(()),
         }?;
         if let Some((_, end)) = log.span {
             self.offset = end;
         }
+        self.seal_when_full(sealed)
+    }
+
+    fn seal_when_full(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
         // Transactions stay whole while they fit: inside one, a third more is let in.
         let third = if self.open.is_some() { self.body_bytes_soft / 3 } else { 0 };
         if self.builder.body_bytes() >= self.body_bytes_soft + third && self.builder.has_changes() {
             sealed.push(self.seal()?);
         }
         Ok(())
+    }
+
+    /// True while a compressed transaction is open: [`Capture::unpack`] comes before the next event.
+    pub fn is_unpacking(&self) -> bool {
+        self.packed.is_some()
+    }
+
+    /// Takes the next event of a compressed transaction. One at a time, so that a transaction of any
+    /// size waits for the batches that it fills.
+    ///
+    /// # Errors
+    /// [`CaptureError`]; this pass is then over.
+    pub fn unpack(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+        let Some(mut packed) = self.packed.take() else { return Ok(()) };
+        let inner = packed.payload.next_event().map_err(|source| self.event_error(source))?;
+        let Some(inner) = inner else { return Ok(()) };
+        let log = LogEvent {
+            event: inner.event(),
+            span: packed.span,
+            server_id: inner.server_id,
+            seconds: inner.seconds,
+            time_us: packed.time_us,
+        };
+        self.take(&log, sealed)?;
+        self.packed = Some(packed).filter(|packed| !packed.payload.is_done());
+        Ok(())
+    }
+
+    fn open_payload(&mut self, log: &LogEvent<'_>) -> Result<(), CaptureError> {
+        let payload = Payload::open(log.event.data).map_err(|source| self.event_error(source))?;
+        self.packed = Some(Packed { payload, span: log.span, time_us: log.time_us });
+        Ok(())
+    }
+
+    fn inflate(&mut self, log: &LogEvent<'_>, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+        let plain = log.event.inflate().map_err(|source| self.event_error(source))?;
+        let Some((code, data)) = plain else { return Ok(()) };
+        let event = Event { code, flags: log.event.flags, data: &data };
+        self.take(&LogEvent { event, ..*log }, sealed)
     }
 
     /// True when a batch could be sent that ends between two transactions.
@@ -211,8 +300,16 @@ impl Capture {
     /// # Errors
     /// When compression fails.
     pub fn seal(&mut self) -> Result<Seal, CaptureError> {
-        self.builder.set_gtid(self.gtids.as_ref().map(Gtids::to_string));
+        let resume = self.prepared.resume().cloned().unwrap_or_else(|| self.resume());
+        let snapshot = self.scope.cursor().cloned();
+        self.builder.resume_at(Resume { snapshot, ..resume });
         Ok(self.builder.seal()?)
+    }
+
+    /// Where a reader restarts who needs nothing that lies before the newest boundary.
+    fn resume(&self) -> Resume {
+        let gtid = self.gtids.as_ref().map(Gtids::to_string);
+        Resume { position: self.boundary, gtid, snapshot: None }
     }
 
     /// How far the log has been read.
@@ -235,28 +332,35 @@ impl Capture {
         if number == self.file {
             return Ok(());
         }
-        if self.open.is_some() || number < self.file {
-            return Err(self.malformed(
-                "ROTATE",
-                &format!("{name} follows inside a transaction, or goes back"),
-            ));
+        if number < self.file {
+            return Err(self.malformed("ROTATE", &format!("{name} goes back")));
         }
+        self.cut_off(name)?;
         (self.file, self.offset) = (number, offset);
         self.maps.clear();
-        self.mark();
-        Ok(())
+        self.mark(None)
+    }
+
+    /// False while the transaction that the place to go on from lies in is still to come.
+    fn is_reached(&self) -> bool {
+        self.from.is_boundary() || self.builder.end() > self.from
     }
 
     /// Moves the position to the boundary just read, unless that was carried before.
-    fn mark(&mut self) {
+    fn mark(&mut self, gtid: Option<&str>) -> Result<(), CaptureError> {
         let at = self.read();
         if at > self.builder.end() {
+            if !self.is_reached() {
+                return Err(CaptureError::NotThere(self.from));
+            }
             self.builder.mark(at, None);
         }
+        self.passed(at, gtid)
     }
 
-    /// A transaction lies behind the newest boundary now.
-    fn account(&mut self, gtid: Option<&str>) -> Result<(), CaptureError> {
+    /// Notes a boundary, and the transaction that lies behind it now.
+    fn passed(&mut self, at: Position, gtid: Option<&str>) -> Result<(), CaptureError> {
+        self.boundary = at;
         if let (Some(gtids), Some(gtid)) = (&mut self.gtids, gtid) {
             let inserted = gtids.insert(gtid);
             inserted.map_err(|source| self.event_error(source))?;
@@ -267,7 +371,6 @@ impl Capture {
     /// Notes a change; true when it was carried before and is to be passed over.
     fn skip_one(&mut self) -> bool {
         let Some(open) = self.open.as_mut() else { return false };
-        open.changed = true;
         let skip = open.skip > 0;
         open.skip = open.skip.saturating_sub(1);
         skip

@@ -144,7 +144,6 @@ impl Capture {
     }
 
     pub(super) fn set_cursor(&mut self, cursor: Option<SnapshotCursor>) {
-        self.builder.set_snapshot(cursor.clone());
         self.scope.set_cursor(cursor);
     }
 
@@ -153,8 +152,7 @@ impl Capture {
         if self.builder.has_changes() && !self.builder.has_items() {
             sealed.push(self.seal()?);
         }
-        self.mark();
-        Ok(())
+        self.mark(None)
     }
 
     /// Takes an event that lies before the place to begin at: only its GTID counts. True when it was
@@ -173,7 +171,7 @@ impl Capture {
         if matches!(log.event.code, 33 | 34 | 42) {
             let body = log.event.parse().map_err(|source| self.event_error(source))?;
             if let Body::Gtid { gtid, .. } = body {
-                self.account(gtid.as_deref())?;
+                self.passed(self.boundary, gtid.as_deref())?;
             }
         }
         if Position::boundary(self.epoch, self.file, end) >= until.floor() {

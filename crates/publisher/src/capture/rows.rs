@@ -16,7 +16,7 @@ impl Capture {
         }
         let left =
             SYSTEM_DATABASES.contains(&database.as_str()) || !self.scope.is_live(&database, &table);
-        let plan = TablePlan::compile(data)
+        let plan = TablePlan::compile(data, self.server)
             .and_then(|plan| if left { Ok(plan) } else { plan.with_names() })
             .map(Arc::new)
             .map_err(|source| self.event_error(source))?;
@@ -34,8 +34,8 @@ impl Capture {
     ) -> Result<(), CaptureError> {
         let rows = Rows::parse(log.event.code, log.event.data);
         let mut rows = rows.map_err(|source| self.event_error(source))?;
-        if self.open.as_ref().is_none_or(|open| !open.begun) {
-            return Err(self.malformed("rows", "rows outside a transaction"));
+        if !self.tell()? {
+            return Ok(());
         }
         let known = self.open.as_ref().is_some_and(|open| open.known);
         match self.maps.get(&rows.table_id) {

@@ -54,6 +54,11 @@ impl Scope {
         self.generation += 1;
     }
 
+    /// True while a statement may be of interest to a snapshot.
+    pub(super) fn is_watchful(&self) -> bool {
+        self.cursor.is_some() || self.watch.is_some()
+    }
+
     pub(super) fn is_live(&self, database: &str, table: &str) -> bool {
         self.cursor.as_ref().is_none_or(|cursor| cursor.is_live(database, table))
     }
