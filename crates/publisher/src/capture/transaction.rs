@@ -10,8 +10,8 @@ use tributary_wire::{Position, Pushed, Seal, Statement};
 const HELD_BYTES_MAX: usize = 4 << 20;
 
 fn undone() -> BinlogError {
-    BinlogError::Unsupported(format!(
-        "a transaction undoes changes of its own that are carried already (it holds more than {} MiB), or a statement; the device needs a new snapshot",
+    BinlogError::Lost(format!(
+        "a transaction undoes changes of its own that are carried already (it holds more than {} MiB), or a statement",
         HELD_BYTES_MAX >> 20
     ))
 }
@@ -189,10 +189,9 @@ impl Capture {
     pub(super) fn cut_off(&mut self, name: &str) -> Result<(), CaptureError> {
         let Some(open) = self.open.take() else { return Ok(()) };
         if open.told || self.server != Server::MariaDb {
-            return Err(self.malformed(
-                "ROTATE",
-                &format!("{name} follows inside a transaction, part of which is carried: the device needs a new snapshot"),
-            ));
+            return Err(self.event_error(BinlogError::Lost(format!(
+                "{name} follows inside a transaction, part of which is carried"
+            ))));
         }
         self.spare = open.held.recycled();
         Ok(())
