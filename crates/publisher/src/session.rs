@@ -88,8 +88,8 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let origin = origin::find(agent, &mut source, &facts).await?;
     let (from, resume) = (origin.position, origin.resume.position);
     tracing::info!(device = %agent.device, %from, read_from = %resume, server = %facts.version, "publishing begins");
-    let tail =
-        Tail::open(&agent.config.source, &agent.device, &facts, &origin.file, resume).await?;
+    let (config, spool_dir) = (&agent.config.source, &agent.config.state.dir);
+    let tail = Tail::open(config, &agent.device, &facts, &origin.file, resume, spool_dir).await?;
     let header = Header {
         device: agent.device.clone(),
         run: agent.run,

@@ -52,7 +52,7 @@ pub struct Source {
     address: String,
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// An event can be as large as a packet can be; the server's own limit is for statements.
 const PACKET_BYTES_MAX: usize = 1 << 30;
