@@ -1,7 +1,7 @@
 //! Which event is which, and what the small ones say.
 
-use crate::BinlogError;
 use crate::reader::Reader;
+use crate::{BinlogError, inflate};
 
 /// One event: type, flags and body, without the common header and the checksum.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +43,10 @@ pub enum Body<'a> {
     TableMap,
     /// Row changes.
     Rows,
+    /// MySQL: a transaction whose events were compressed together; [`crate::Payload`] unpacks them.
+    Payload,
+    /// MariaDB: a statement or rows, compressed; see [`Event::inflate`].
+    Compressed,
     /// Nothing that concerns a copy.
     Ignored,
     /// The server lives; nothing new.
@@ -105,21 +109,28 @@ impl<'a> Event<'a> {
             39 => Err(BinlogError::Setting(
                 "a partial JSON update: run SET GLOBAL binlog_row_value_options='' on the device".into(),
             )),
-            40 => Err(BinlogError::Setting(
-                "a compressed transaction: run SET GLOBAL binlog_transaction_compression=OFF on the device".into(),
-            )),
+            40 => Ok(Body::Payload),
             // GTID_TAGGED: begins a transaction like 33; its tag is not needed to find the place again.
             42 => Ok(Body::Gtid { gtid: None, commit_time_us: None, standalone: false, begins: false }),
             161 | 163 | 164 => Ok(Body::Ignored), // MariaDB BINLOG_CHECKPOINT, GTID_LIST, START_ENCRYPTION
             162 => parse_mariadb_gtid(self.data),
-            165..=171 => Err(BinlogError::Setting(
-                "a compressed event: run SET GLOBAL log_bin_compress=OFF on the device".into(),
-            )),
+            165..=171 => Ok(Body::Compressed),
             _ if self.flags & LOG_EVENT_IGNORABLE_F != 0 => Ok(Body::Ignored),
             code => Err(BinlogError::Unsupported(format!(
                 "event type {code} is unknown to this build: upgrade the publisher"
             ))),
         }
+    }
+}
+
+impl Event<'_> {
+    /// What a [`Body::Compressed`] event would be without compression: type and body. `None` for every
+    /// other event.
+    ///
+    /// # Errors
+    /// When it does not unpack to exactly what it announces.
+    pub fn inflate(&self) -> Result<Option<(u8, Vec<u8>)>, BinlogError> {
+        inflate::event(self.code, self.data)
     }
 }
 

@@ -7,21 +7,25 @@
 //!
 //! - [`event`] tells events apart and parses the small ones (QUERY, GTID, ROTATE).
 //! - [`table_map`] turns a TABLE_MAP event into a [`TablePlan`], compiled once per table definition.
+//! - [`payload`] unpacks MySQL's compressed transactions; [`Event::inflate`] MariaDB's compressed events.
 //! - [`rows`] walks a rows event by that plan, straight into a batch's columns.
 //!
 //! Formats: MySQL source, `libs/mysql/binlog/event/`; MariaDB source, `sql/log_event.h`.
 
 pub mod event;
+mod inflate;
 mod json;
 mod numeric;
+pub mod payload;
 mod reader;
 pub mod rows;
 pub mod table_map;
 mod value;
 
 pub use event::{Body, Event, QueryEvent};
+pub use payload::Payload;
 pub use rows::Rows;
-pub use table_map::TablePlan;
+pub use table_map::{Server, TablePlan};
 
 /// Why an event cannot be understood. The device stops at it: nothing is skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

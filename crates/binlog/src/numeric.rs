@@ -133,6 +133,13 @@ mod tests {
         assert_eq!(time2(&packed.to_be_bytes()[5..]), (838 * 3600 + 59 * 60 + 59) * 1_000_000);
     }
 
+    #[test]
+    fn timestamps_go_on_past_2038() {
+        assert_eq!(timestamp2(&[0x80, 0, 0, 0]), 2_147_483_648_000_000);
+        assert_eq!(timestamp2(&[0xff, 0xff, 0xff, 0xff, 99]), 4_294_967_295_990_000);
+        assert_eq!(timestamp2(&[0xff, 0xff, 0xff, 0xfe, 0x0f, 0x42, 0x3f]), 4_294_967_294_999_999);
+    }
+
     fn decimal_text(raw: &[u8], precision: u8, scale: u8) -> String {
         let mut out = ColumnBuffer::default();
         decimal(raw, precision, scale, &mut out).expect("decodes");

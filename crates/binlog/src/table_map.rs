@@ -18,6 +18,15 @@ pub struct TablePlan {
     pub(crate) identity: Vec<u16>,
 }
 
+/// Whose log it is, where the two servers write one thing in two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// MySQL.
+    MySql,
+    /// MariaDB.
+    MariaDb,
+}
+
 /// Names a table without compiling the rest: id, database, table.
 ///
 /// # Errors
@@ -43,11 +52,11 @@ fn head(reader: &mut Reader<'_>) -> Result<(u64, String, String), BinlogError> {
 }
 
 impl TablePlan {
-    /// Compiles a TABLE_MAP event's body.
+    /// Compiles a TABLE_MAP event's body, as `server` writes it.
     ///
     /// # Errors
     /// [`BinlogError::Unsupported`] for a column type this build does not carry.
-    pub fn compile(data: &[u8]) -> Result<Self, BinlogError> {
+    pub fn compile(data: &[u8], server: Server) -> Result<Self, BinlogError> {
         let mut reader = Reader::new(NAME, data);
         let (table_id, database, table) = head(&mut reader)?;
         let count = reader.lenenc_len()?;
@@ -58,7 +67,7 @@ impl TablePlan {
         let mut columns = Vec::with_capacity(count);
         let mut shapes = Vec::with_capacity(count);
         for (index, &code) in codes.iter().enumerate() {
-            let (layout, kind, scale) = Layout::read(code, &mut meta)?;
+            let (layout, kind, scale) = Layout::read(code, &mut meta, server)?;
             columns.push(ColumnPlan { layout, kind, unsigned: false });
             shapes.push(ColumnShape {
                 name: String::new(),
@@ -70,7 +79,7 @@ impl TablePlan {
             });
         }
         let mut optional =
-            Optional { codes, columns: &mut columns, shapes: &mut shapes, key: Vec::new() };
+            Optional { server, codes, columns: &mut columns, shapes: &mut shapes, key: Vec::new() };
         optional.read(&mut reader)?;
         let primary_key = optional.key;
         let shape = TableShape { database, table, columns: shapes, primary_key };
@@ -96,6 +105,7 @@ impl TablePlan {
 /// The optional metadata: type (1), length, value, repeated. A type that is not known here describes
 /// something a copy does not need, and is passed over by its length.
 struct Optional<'a> {
+    server: Server,
     codes: &'a [u8],
     columns: &'a mut [ColumnPlan],
     shapes: &'a mut [ColumnShape],
@@ -155,8 +165,15 @@ impl Optional<'_> {
         Ok(key)
     }
 
+    /// Some count as one though their collation says nothing: MySQL's VECTOR (`is_character_type`),
+    /// MariaDB's GEOMETRY (`Field_geom` is a `Field_blob`).
     fn is_character(&self, column: usize) -> bool {
-        matches!(self.columns[column].kind, ColumnKind::Text | ColumnKind::Binary)
+        match self.columns[column].kind {
+            ColumnKind::Text | ColumnKind::Binary => true,
+            ColumnKind::Vector => self.server == Server::MySql,
+            ColumnKind::Geometry => self.server == Server::MariaDb,
+            _ => false,
+        }
     }
 
     fn is_enum_or_set(&self, column: usize) -> bool {
@@ -198,13 +215,16 @@ impl Optional<'_> {
             let collation = value.lenenc()?;
             self.set_collation(column, collation);
         }
-        Ok(())
+        if value.is_empty() { Ok(()) } else { Err(value.error("more charsets than columns")) }
     }
 
     /// Collation 63 is `binary`: the type codes of TEXT and BLOB, CHAR and BINARY are the same.
     fn set_collation(&mut self, column: usize, collation: u64) {
         const BINARY: u64 = 63;
         let shape = &mut self.shapes[column];
+        if matches!(shape.kind, ColumnKind::Vector | ColumnKind::Geometry) {
+            return;
+        }
         shape.collation = u16::try_from(collation).unwrap_or(0);
         if shape.kind == ColumnKind::Text && collation == BINARY {
             shape.kind = ColumnKind::Binary;

@@ -1,7 +1,7 @@
 //! One value: where it ends, and what it becomes.
 
 use crate::reader::{Reader, be_uint, le_uint};
-use crate::{BinlogError, json, numeric};
+use crate::{BinlogError, Server, inflate, json, numeric};
 use tributary_wire::{ColumnBuffer, ColumnKind};
 
 /// How to read one column.
@@ -23,6 +23,10 @@ pub(crate) enum Layout {
         prefix: usize,
         pad: usize,
     },
+    /// MariaDB: a length of so many bytes in front of a value that is compressed.
+    Compressed {
+        prefix: usize,
+    },
     /// DECIMAL(precision, scale).
     Decimal {
         precision: u8,
@@ -32,7 +36,7 @@ pub(crate) enum Layout {
     Time2(u8),
     DateTime2(u8),
     Timestamp2(u8),
-    /// The formats before 5.6, which MariaDB can still write.
+    /// The formats before 5.6, which a table that was never rebuilt still has.
     OldTime,
     OldDateTime,
     OldTimestamp,
@@ -43,6 +47,7 @@ impl Layout {
     pub(crate) fn read(
         code: u8,
         meta: &mut Reader<'_>,
+        server: Server,
     ) -> Result<(Self, ColumnKind, u16), BinlogError> {
         use ColumnKind as K;
         let prefixed = |prefix: usize| Self::Prefixed { prefix, pad: 0 };
@@ -54,6 +59,12 @@ impl Layout {
             9 => (Self::Fixed(3), K::Integer, 0),
             4 => (Self::Fixed(usize::from(meta.u8()?)), K::Float, 0),
             5 => (Self::Fixed(usize::from(meta.u8()?)), K::Double, 0),
+            // MariaDB's own format of 5.3 has the same codes, and the log does not tell its fraction's width.
+            7 | 11 | 12 if server == Server::MariaDb => {
+                return Err(BinlogError::Unsupported(
+                    "a TIME, DATETIME or TIMESTAMP column is stored in the format of MariaDB 5.3, of which the log does not tell enough: run SET GLOBAL mysql56_temporal_format=ON and ALTER TABLE … FORCE for that table, then take a new snapshot".into(),
+                ));
+            }
             7 => (Self::OldTimestamp, K::Timestamp, 0),
             10 | 14 => (Self::Fixed(3), K::Date, 0),
             11 => (Self::OldTime, K::Time, 0),
@@ -68,6 +79,12 @@ impl Layout {
             17 => temporal(Self::Timestamp2, K::Timestamp, meta.u8()?),
             18 => temporal(Self::DateTime2, K::DateTime, meta.u8()?),
             19 => temporal(Self::Time2, K::Time, meta.u8()?),
+            // MariaDB: BLOB and VARCHAR … COMPRESSED.
+            140 => (Self::Compressed { prefix: usize::from(meta.u8()?) }, K::Text, 0),
+            141 => {
+                let prefix = if meta.u16()? < 256 { 1 } else { 2 };
+                (Self::Compressed { prefix }, K::Text, 0)
+            }
             242 => (prefixed(usize::from(meta.u8()?)), K::Vector, 0),
             245 => (prefixed(usize::from(meta.u8()?)), K::Json, 0),
             246 => {
@@ -93,7 +110,7 @@ impl Layout {
         let fraction = |digits: u8| usize::from(digits.min(6)).div_ceil(2);
         match self {
             Self::Fixed(width) => row.take(width),
-            Self::Prefixed { prefix, .. } => {
+            Self::Prefixed { prefix, .. } | Self::Compressed { prefix } => {
                 let len = row.uint(prefix.min(8))?;
                 row.take(usize::try_from(len).unwrap_or(usize::MAX))
             }
@@ -148,6 +165,7 @@ impl ColumnPlan {
             Layout::OldTimestamp => out.push_int(le_uint(raw).cast_signed() * 1_000_000),
             Layout::Fixed(_) => self.write_fixed(raw, out)?,
             Layout::Prefixed { pad, .. } => self.write_prefixed(raw, pad, out)?,
+            Layout::Compressed { .. } => out.push_bytes(&inflate::column(raw)?),
         }
         Ok(())
     }

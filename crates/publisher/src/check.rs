@@ -104,8 +104,6 @@ pub fn settings(facts: &Facts) -> Vec<Check> {
     }
     for (name, why) in [
         ("binlog_row_value_options", "JSON columns would come in pieces"),
-        ("binlog_transaction_compression", "this build does not read compressed transactions"),
-        ("log_bin_compress", "this build does not read compressed events"),
         ("binlog_alter_two_phase", "this build does not read an ALTER in two phases"),
     ] {
         let value = facts.variable(name);
@@ -113,6 +111,12 @@ pub fn settings(facts: &Facts) -> Vec<Check> {
             let off = if name == "binlog_row_value_options" { "" } else { "OFF" };
             checks.push(Check::fail(format!("{name} is {value}: {why}"), set(facts, name, off)));
         }
+    }
+    if on(facts, "binlog_transaction_compression") {
+        checks.push(Check::warn(
+            "binlog_transaction_compression is ON: the publisher's memory grows with the largest transaction, which is unpacked whole",
+            set(facts, "binlog_transaction_compression", "OFF"),
+        ));
     }
     checks.push(retention(facts));
     checks.push(gtid(facts));

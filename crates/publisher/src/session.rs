@@ -179,7 +179,8 @@ impl Flow<'_> {
                         return Ok(end);
                     }
                 }
-                event = self.tail.next(), if may_read => self.on_event(&event?).await?,
+                () = std::future::ready(()), if may_read && self.capture.is_unpacking() => self.unpack()?,
+                event = self.tail.next(), if may_read && !self.capture.is_unpacking() => self.on_event(&event?).await?,
                 _ = tick.tick() => self.on_tick().await?,
             }
         }
@@ -218,6 +219,15 @@ impl Flow<'_> {
         }
         let mut sealed = Vec::new();
         self.capture.take(&log, &mut sealed)?;
+        self.ready.extend(sealed);
+        Ok(())
+    }
+
+    /// The next event of a compressed transaction, as slowly as batches leave.
+    fn unpack(&mut self) -> Result<(), Error> {
+        self.tail.pause();
+        let mut sealed = Vec::new();
+        self.capture.unpack(&mut sealed)?;
         self.ready.extend(sealed);
         Ok(())
     }

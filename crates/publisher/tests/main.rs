@@ -4,6 +4,7 @@
 mod capture;
 mod command;
 mod examples;
+mod formats;
 mod harness;
 mod recovery;
 mod refusal;

@@ -90,16 +90,54 @@ async fn a_log_that_leaves_databases_out_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_decimal_in_json_that_would_lose_digits_stops_the_device() {
+async fn times_in_the_format_of_mariadb_5_3_stop_the_device() {
+    let lab = Lab::start(Flavour::MariaDb).await;
+    lab.sql(&[
+        "CREATE DATABASE app",
+        "SET GLOBAL mysql56_temporal_format=OFF",
+        "CREATE TABLE app.t (id INT PRIMARY KEY, d DATETIME(3))",
+        "INSERT INTO app.t VALUES (1, '2024-02-29 10:11:12.125')",
+    ])
+    .await;
+    let error = refused(&lab).await;
+    assert!(error.contains("mysql56_temporal_format=ON"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_without_all_of_their_columns_stop_the_device() {
+    for flavour in Flavour::ALL {
+        for image in ["MINIMAL", "NOBLOB"] {
+            let lab = Lab::start(flavour).await;
+            lab.sql(&[
+                "CREATE DATABASE app",
+                "CREATE TABLE app.t (id INT PRIMARY KEY, v INT, b BLOB)",
+                "INSERT INTO app.t VALUES (1, 1, 'x')",
+                &format!("SET SESSION binlog_row_image='{image}'"),
+                "UPDATE app.t SET v=2",
+            ])
+            .await;
+            let error = refused(&lab).await;
+            assert!(error.contains("SET GLOBAL binlog_row_image='FULL'"), "{error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_updates_in_part_are_refused_in_the_log_and_in_the_settings() {
     let lab = Lab::start(Flavour::MySql).await;
     lab.sql(&[
         "CREATE DATABASE app",
         "CREATE TABLE app.t (id INT PRIMARY KEY, j JSON)",
-        "INSERT INTO app.t VALUES (1, JSON_OBJECT('p', CAST('12345678901234567890.123456789' AS DECIMAL(40,9))))",
+        "INSERT INTO app.t VALUES (1, JSON_OBJECT('a', REPEAT('x', 100), 'b', 2))",
+        "SET SESSION binlog_row_value_options='PARTIAL_JSON'",
+        "UPDATE app.t SET j = JSON_SET(j, '$.b', 3)",
     ])
     .await;
     let error = refused(&lab).await;
-    assert!(error.contains("would lose digits"), "{error}");
+    assert!(error.contains("a partial JSON update"), "{error}");
+    lab.sql(&["SET GLOBAL binlog_row_value_options='PARTIAL_JSON'"]).await;
+    let error = refused(&lab).await;
+    assert!(error.contains("binlog_row_value_options is PARTIAL_JSON"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

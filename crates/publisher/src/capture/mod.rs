@@ -8,6 +8,8 @@
 //! | GTID, ANONYMOUS_GTID, MariaDB's GTID | a transaction begins here; it holds what follows |
 //! | QUERY BEGIN | opens it |
 //! | TABLE_MAP | compiled once per definition, kept until the file ends |
+//! | TRANSACTION_PAYLOAD | its events one after another, as if each had been read from the log |
+//! | MariaDB's compressed events | what they are without compression |
 //! | rows | into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
 //! | QUERY with DDL | a statement; a transaction of its own, except within CREATE TABLE … SELECT |
 //! | QUERY with row changes | refused: `binlog_format` is not ROW |
@@ -19,7 +21,7 @@ mod transaction;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use tributary_binlog::{BinlogError, Body, Event, TablePlan};
+use tributary_binlog::{BinlogError, Body, Event, Payload, Server, TablePlan};
 use tributary_wire::{BatchBuilder, Header, Position, Seal};
 
 /// Databases that belong to the server and not to the device's applications.
@@ -104,8 +106,19 @@ pub struct Capture {
     from: Position,
     open: Option<Open>,
     maps: HashMap<u64, (Vec<u8>, Mapped)>,
+    /// Whose log it is: every transaction begins with an event that only one of them writes.
+    server: Server,
+    /// A compressed transaction that is being unpacked.
+    packed: Option<Packed>,
     body_bytes_soft: usize,
     system_time_zone: String,
+}
+
+/// A TRANSACTION_PAYLOAD event: what has not been taken of it, and what its common header says.
+struct Packed {
+    payload: Payload,
+    span: Option<(u64, u64)>,
+    time_us: i64,
 }
 
 /// Table maps are repeated before every statement; one entry per table that was written lately.
@@ -133,12 +146,15 @@ impl Capture {
             from,
             open: None,
             maps: HashMap::new(),
+            server: Server::MySql,
+            packed: None,
             body_bytes_soft,
             system_time_zone,
         }
     }
 
-    /// Takes one event; batches that became full are appended to `sealed`.
+    /// Takes one event; batches that became full are appended to `sealed`. A compressed transaction is
+    /// only opened: [`Capture::unpack`] goes on with it.
     ///
     /// # Errors
     /// [`CaptureError`]; this pass is then over.
@@ -155,6 +171,8 @@ impl Capture {
             Body::Xid => self.commit(log),
             Body::TableMap => self.table_map(log.event.data),
             Body::Rows => self.rows(log, sealed),
+            Body::Payload => return self.open_payload(log),
+            Body::Compressed => return self.inflate(log, sealed),
             Body::Ignored | Body::Heartbeat => Ok(()),
         }?;
         if let Some((_, end)) = log.span {
@@ -166,6 +184,45 @@ impl Capture {
             sealed.push(self.builder.seal()?);
         }
         Ok(())
+    }
+
+    /// True while a compressed transaction is open: [`Capture::unpack`] comes before the next event.
+    pub fn is_unpacking(&self) -> bool {
+        self.packed.is_some()
+    }
+
+    /// Takes the next event of a compressed transaction. One at a time, so that a transaction of any
+    /// size waits for the batches that it fills.
+    ///
+    /// # Errors
+    /// [`CaptureError`]; this pass is then over.
+    pub fn unpack(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+        let Some(mut packed) = self.packed.take() else { return Ok(()) };
+        let inner = packed.payload.next_event().map_err(|source| self.event_error(source))?;
+        let Some(inner) = inner else { return Ok(()) };
+        let log = LogEvent {
+            event: inner.event(),
+            span: packed.span,
+            server_id: inner.server_id,
+            seconds: inner.seconds,
+            time_us: packed.time_us,
+        };
+        self.take(&log, sealed)?;
+        self.packed = Some(packed).filter(|packed| !packed.payload.is_done());
+        Ok(())
+    }
+
+    fn open_payload(&mut self, log: &LogEvent<'_>) -> Result<(), CaptureError> {
+        let payload = Payload::open(log.event.data).map_err(|source| self.event_error(source))?;
+        self.packed = Some(Packed { payload, span: log.span, time_us: log.time_us });
+        Ok(())
+    }
+
+    fn inflate(&mut self, log: &LogEvent<'_>, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+        let plain = log.event.inflate().map_err(|source| self.event_error(source))?;
+        let Some((code, data)) = plain else { return Ok(()) };
+        let event = Event { code, flags: log.event.flags, data: &data };
+        self.take(&LogEvent { event, ..*log }, sealed)
     }
 
     /// True when a batch could be sent that ends between two transactions.

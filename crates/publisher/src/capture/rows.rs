@@ -13,7 +13,7 @@ impl Capture {
             return Ok(());
         }
         let left = SYSTEM_DATABASES.contains(&database.as_str());
-        let plan = TablePlan::compile(data)
+        let plan = TablePlan::compile(data, self.server)
             .and_then(|plan| if left { Ok(plan) } else { plan.with_names() })
             .map(Arc::new)
             .map_err(|source| self.event_error(source))?;

@@ -1,7 +1,7 @@
 //! Where transactions begin and end, and the statements among them.
 
 use super::{Capture, CaptureError, LogEvent, Open};
-use tributary_binlog::{BinlogError, QueryEvent};
+use tributary_binlog::{BinlogError, QueryEvent, Server};
 use tributary_schema::{SqlMode, TransactionKind};
 use tributary_wire::{Position, Pushed, Seal, Statement};
 
@@ -14,6 +14,7 @@ impl Capture {
         standalone: bool,
     ) {
         let start = log.span.map_or(self.offset, |(start, _)| start);
+        self.server = if log.event.code == 162 { Server::MariaDb } else { Server::MySql };
         // MariaDB's event leaves the server's id to the common header: domain-server-sequence.
         let gtid = gtid.map(|gtid| match gtid.split_once('-') {
             Some((domain, sequence)) if log.event.code == 162 => {
