@@ -9,6 +9,8 @@
 //! - [`table_map`] turns a TABLE_MAP event into a [`TablePlan`], compiled once per table definition.
 //! - [`payload`] unpacks MySQL's compressed transactions; [`Event::inflate`] MariaDB's compressed events.
 //! - [`rows`] walks a rows event by that plan, straight into a batch's columns.
+//! - [`stream`] does the same for rows of any size, value by value; [`staging`] says which values go ahead
+//!   in pieces.
 //!
 //! Formats: MySQL source, `libs/mysql/binlog/event/`; MariaDB source, `sql/log_event.h`.
 
@@ -19,13 +21,19 @@ mod numeric;
 pub mod payload;
 mod reader;
 pub mod rows;
+pub mod staging;
+pub mod stream;
 pub mod table_map;
 mod value;
+mod window;
 
 pub use event::{Body, Event, QueryEvent};
-pub use payload::Payload;
+pub use inflate::rows_stream;
+pub use payload::{Inner, InnerBody, Payload};
 pub use rows::Rows;
+pub use stream::{RowStream, Step};
 pub use table_map::{Server, TablePlan};
+pub use window::StreamError;
 
 /// Why an event cannot be understood. The device stops at it: nothing is skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -128,7 +128,7 @@ impl Error {
             // position does not move past it.
             Self::Checksum { .. } | Self::Framing { .. } => Fate::Retry,
             // A disk that is full is freed one day; the log waits.
-            Self::Spool { .. } => Fate::Retry,
+            Self::Spool { .. } | Self::Capture(CaptureError::Stored(_)) => Fate::Retry,
             Self::SourceRefused { .. } => Fate::Stop(exit::PERMISSION),
             Self::SourceUnfit { .. } => Fate::Stop(exit::USAGE),
             Self::OutOfReach { .. } | Self::Capture(_) => Fate::Stop(exit::DATA),

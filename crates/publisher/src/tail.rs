@@ -181,16 +181,15 @@ impl TailEvent {
         }
     }
 
-    /// True for an event that was set aside on disk.
-    pub fn is_spooled(&self) -> bool {
-        matches!(self.received.body, EventBody::Spooled(_))
-    }
-
     /// The body of an event that was set aside on disk.
-    pub fn into_spooled(self) -> Option<Spooled> {
-        match self.received.body {
+    pub fn take_spooled(&mut self) -> Option<Spooled> {
+        let nothing = EventBody::Held(Vec::new(), 0..0);
+        match std::mem::replace(&mut self.received.body, nothing) {
             EventBody::Spooled(spooled) => Some(spooled),
-            EventBody::Held(..) => None,
+            held @ EventBody::Held(..) => {
+                self.received.body = held;
+                None
+            }
         }
     }
 

@@ -29,7 +29,7 @@ impl Capture {
             standalone,
             begun: false,
             skip: 0,
-            changed: false,
+            changes: 0,
         });
     }
 
@@ -109,7 +109,7 @@ impl Capture {
         kind: &TransactionKind,
     ) -> Result<(), CaptureError> {
         if *kind == TransactionKind::Rollback
-            && self.open.as_ref().is_some_and(|open| !open.changed)
+            && self.open.as_ref().is_some_and(|open| open.changes == 0)
         {
             return self.commit(log);
         }

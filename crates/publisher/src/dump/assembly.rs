@@ -1,8 +1,9 @@
 //! One event out of its packet's pieces: in memory when it is small, else in a file without a name.
 
 use crate::Error;
+use crate::capture::StoredBody;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Take, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use tributary_wire::Position;
 
@@ -249,23 +250,14 @@ impl Spool {
 // === impl Spooled ===
 
 impl Spooled {
-    /// How many bytes the body has.
-    pub fn len(&self) -> u64 {
-        self.bytes
-    }
-
-    /// True for a body of no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-
     /// The body, from its beginning.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn into_reader(mut self) -> io::Result<Take<File>> {
+    pub fn into_body(mut self) -> io::Result<StoredBody> {
         self.file.seek(SeekFrom::Start(HEADER_BYTES as u64))?;
-        Ok(self.file.take(self.bytes))
+        let reader = Box::new(BufReader::new(self.file.take(self.bytes)));
+        Ok(StoredBody { reader, bytes: self.bytes })
     }
 }
 
