@@ -6,5 +6,6 @@ mod command;
 mod examples;
 mod formats;
 mod harness;
+mod large;
 mod recovery;
 mod refusal;
