@@ -58,7 +58,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
 /// Variables that the preflight looks at.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 19] = [
     "version",
     "server_id",
     "server_uuid",
@@ -67,7 +67,6 @@ const VARIABLES: [&str; 20] = [
     "binlog_row_image",
     "binlog_row_metadata",
     "binlog_row_value_options",
-    "binlog_transaction_compression",
     "binlog_alter_two_phase",
     "log_replica_updates",
     "log_slave_updates",

@@ -7,5 +7,6 @@ mod examples;
 mod formats;
 mod harness;
 mod large;
+mod login;
 mod recovery;
 mod refusal;
