@@ -140,8 +140,8 @@ impl<'a> Event<'a> {
 }
 
 impl Event<'_> {
-    /// What a [`Body::Compressed`] event would be without compression: type and body. `None` for every
-    /// other event.
+    /// What a compressed statement would be without compression: type and body. `None` for every other
+    /// event; compressed rows are read by [`crate::rows_stream`].
     ///
     /// # Errors
     /// When it does not unpack to exactly what it announces.

@@ -3,35 +3,95 @@
 //! Both begin with a byte that says how they are packed, and the length before packing; what follows
 //! is deflated.
 
-use crate::BinlogError;
 use crate::reader::Reader;
+use crate::{BinlogError, StreamError};
+use flate2::read::ZlibDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use std::borrow::Cow;
+use std::io::{self, Read};
 
 /// No event or value is larger: `max_allowed_packet` goes up to this.
 const BYTES_MAX: usize = 1 << 30;
 /// Output grows by so much at a time, whatever the length in front claims.
 const STEP_BYTES: usize = 64 << 10;
 
-/// The body of a compressed event as it would stand in the log without compression, and its type.
-/// `None` for every other event. (`query_event_uncompress`, `row_log_event_uncompress` in
-/// `sql/log_event.cc`.)
+/// The body of a compressed statement as it would stand in the log without compression, and its type.
+/// `None` for every other event. (`query_event_uncompress` in `sql/log_event.cc`.)
 pub(crate) fn event(code: u8, data: &[u8]) -> Result<Option<(u8, Vec<u8>)>, BinlogError> {
-    let (name, plain_code) = match code {
-        165 => ("QUERY_COMPRESSED", 2),
-        166..=168 => ("compressed rows", code - 166 + 23),
-        169..=171 => ("compressed rows", code - 169 + 30),
-        _ => return Ok(None),
-    };
-    let mut reader = Reader::new(name, data);
-    match code {
-        165 => query_head(&mut reader)?,
-        _ => rows_head(plain_code, &mut reader)?,
+    if code != 165 {
+        return Ok(None);
     }
+    let mut reader = Reader::new("QUERY_COMPRESSED", data);
+    query_head(&mut reader)?;
     let head = data.len() - reader.rest().len();
     let mut plain = data[..head].to_vec();
     unpack(&mut reader, &mut plain)?;
-    Ok(Some((plain_code, plain)))
+    Ok(Some((2, plain)))
+}
+
+/// A compressed rows event as a stream (`row_log_event_uncompress` in `sql/log_event.cc`): its type without compression, what its body would be, and how
+/// many bytes that has.
+///
+/// # Errors
+/// When the head is malformed, or the packing is not known.
+pub fn rows_stream(
+    code: u8,
+    mut packed: Box<dyn Read + Send>,
+) -> Result<(u8, Box<dyn Read + Send>, u64), StreamError> {
+    let plain_code = match code {
+        166..=168 => code - 166 + 23,
+        169..=171 => code - 169 + 30,
+        _ => return Err(BinlogError::malformed("compressed rows", format!("type {code}")).into()),
+    };
+    // Whatever precedes the packed part has at most this many bytes: extra data, and two bitmaps.
+    let mut head = Vec::new();
+    let mut take = |bytes: usize, head: &mut Vec<u8>| -> io::Result<()> {
+        let begin = head.len();
+        head.resize(begin + bytes, 0);
+        packed.read_exact(&mut head[begin..])
+    };
+    take(8, &mut head)?;
+    if plain_code >= 30 {
+        take(2, &mut head)?;
+        let extra = usize::from(u16::from_le_bytes([head[8], head[9]]));
+        take(extra.saturating_sub(2), &mut head)?;
+    }
+    let begin = head.len();
+    take(1, &mut head)?;
+    take(if head[begin] == 0xfc { 2 } else { 0 }, &mut head)?;
+    // More than 65535 columns no table has.
+    let columns = Reader::new("compressed rows", &head[begin..]).lenenc()?;
+    let columns = usize::try_from(columns).unwrap_or(0);
+    let bitmaps = if matches!(plain_code, 24 | 31) { 2 } else { 1 };
+    take(columns.div_ceil(8) * bitmaps, &mut head)?;
+    let mut packing = Vec::new();
+    take(1, &mut packing)?;
+    take(width(packing[0]).unwrap_or(0), &mut packing)?;
+    let mut reader = Reader::new("compressed rows", &packing);
+    let bytes = unpacked_bytes(&mut reader)? as u64;
+    let total = head.len() as u64 + bytes;
+    let plain = Exact { input: ZlibDecoder::new(packed), left: bytes };
+    Ok((plain_code, Box::new(io::Cursor::new(head).chain(plain)), total))
+}
+
+/// A stream that has to unpack to so many bytes and no more.
+struct Exact<R> {
+    input: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Exact<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
+        let read = self.input.read(&mut out[..wanted])?;
+        self.left -= read as u64;
+        // What follows the last byte tells of a length that lies, and lets the checksum be compared.
+        if self.left == 0 && read > 0 && self.input.read(&mut [0])? > 0 {
+            let what = "it unpacks to more bytes than it announces";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(read)
+    }
 }
 
 /// Moves to the statement.
@@ -43,30 +103,27 @@ fn query_head(reader: &mut Reader<'_>) -> Result<(), BinlogError> {
     reader.take(status + database + 1).map(drop)
 }
 
-/// Moves to the rows.
-fn rows_head(code: u8, reader: &mut Reader<'_>) -> Result<(), BinlogError> {
-    reader.take(8)?;
-    if code >= 30 {
-        let extra = usize::from(reader.u16()?);
-        reader.take(extra.saturating_sub(2))?;
-    }
-    let columns = usize::try_from(reader.lenenc()?).unwrap_or(usize::MAX);
-    let bitmaps = if matches!(code, 24 | 31) { 2 } else { 1 };
-    reader.take(columns.div_ceil(8).saturating_mul(bitmaps)).map(drop)
-}
-
 /// The packed part: a byte with the top bit set, three bits of algorithm (0 is zlib) and the length of
 /// the length; the length, most significant byte first; a zlib stream.
 fn unpack(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), BinlogError> {
-    let head = reader.u8()?;
+    let bytes = unpacked_bytes(reader)?;
+    deflated(reader.rest(), true, bytes, out).map_err(|detail| reader.error(detail))
+}
+
+/// How many bytes the length has; `None` where the packing is not known.
+fn width(head: u8) -> Option<usize> {
     let (is_packed, algorithm, width) = (head & 0x80 != 0, head >> 4 & 7, usize::from(head & 7));
-    if !is_packed || algorithm != 0 || !(1..=4).contains(&width) {
-        return Err(reader.error(format!("packed in an unknown way ({head:#04x})")));
-    }
+    (is_packed && algorithm == 0 && (1..=4).contains(&width)).then_some(width)
+}
+
+/// Reads the head of the packed part.
+fn unpacked_bytes(reader: &mut Reader<'_>) -> Result<usize, BinlogError> {
+    let head = reader.u8()?;
+    let width = width(head)
+        .ok_or_else(|| reader.error(format!("packed in an unknown way ({head:#04x})")))?;
     let bytes = crate::reader::be_uint(reader.take(width)?);
     let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
-    let bytes = bytes.ok_or_else(|| reader.error("it unpacks to nothing"))?;
-    deflated(reader.rest(), true, bytes, out).map_err(|detail| reader.error(detail))
+    bytes.ok_or_else(|| reader.error("it unpacks to nothing"))
 }
 
 /// Appends exactly `bytes` bytes, unpacked from all of `packed`.
@@ -152,6 +209,16 @@ mod tests {
         data
     }
 
+    fn rows(code: u8, data: &[u8]) -> Result<(u8, Vec<u8>), StreamError> {
+        let (code, stream, bytes) = rows_stream(code, Box::new(io::Cursor::new(data.to_vec())))?;
+        let mut plain = Vec::new();
+        stream.take(bytes + 1).read_to_end(&mut plain)?;
+        if plain.len() as u64 == bytes {
+            return Ok((code, plain));
+        }
+        Err(BinlogError::malformed("rows", "cut off").into())
+    }
+
     fn packed(head: &[u8], plain: &[u8]) -> Vec<u8> {
         [head, &deflate(plain, true)].concat()
     }
@@ -166,13 +233,13 @@ mod tests {
         // Version 1, an update of nine columns: two bitmaps of two bytes each.
         let head = [7, 0, 0, 0, 0, 0, 1, 0, 9, 0xff, 1, 0xff, 1];
         let data = [&head[..], &packed(&[0x81, 4], b"rows")].concat();
-        let (code, plain) = event(167, &data).expect("unpacks").expect("compressed");
+        let (code, plain) = rows(167, &data).expect("unpacks");
         assert_eq!((code, plain), (24, [&head[..], b"rows"].concat()));
 
         // Version 2 with three bytes of extra data, a delete of one column.
         let head = [7, 0, 0, 0, 0, 0, 1, 0, 5, 0, 1, 2, 3, 1, 1];
         let data = [&head[..], &packed(&[0x81, 4], b"rows")].concat();
-        let (code, plain) = event(171, &data).expect("unpacks").expect("compressed");
+        let (code, plain) = rows(171, &data).expect("unpacks");
         assert_eq!((code, plain), (32, [&head[..], b"rows"].concat()));
 
         assert_eq!(event(2, &query(b"BEGIN")), Ok(None));
@@ -198,6 +265,11 @@ mod tests {
         ];
         for (what, packed) in cases {
             assert!(event(165, &query(&packed)).is_err(), "{what}");
+            let head = [7, 0, 0, 0, 0, 0, 1, 0, 1, 1];
+            // A stream is not looked at behind its end, and memory does not depend on what it announces.
+            if !what.starts_with("trailing") {
+                assert!(rows(166, &[&head[..], &packed].concat()).is_err(), "{what}");
+            }
         }
     }
 

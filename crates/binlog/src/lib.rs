@@ -10,6 +10,8 @@
 //! - [`gtid`] keeps account of the transactions that lie before a place in the log.
 //! - [`payload`] unpacks MySQL's compressed transactions; [`Event::inflate`] MariaDB's compressed events.
 //! - [`rows`] walks a rows event by that plan, straight into a batch's columns.
+//! - [`stream`] does the same for rows of any size, value by value; [`staging`] says which values go ahead
+//!   in pieces.
 //!
 //! Formats: MySQL source, `libs/mysql/binlog/event/`; MariaDB source, `sql/log_event.h`.
 
@@ -21,17 +23,23 @@ mod numeric;
 pub mod payload;
 mod reader;
 pub mod rows;
+pub mod staging;
+pub mod stream;
 pub mod table_map;
 mod value;
+mod window;
 
 #[cfg(test)]
 mod mutation_tests;
 
 pub use event::{Body, Event, QueryEvent};
 pub use gtid::Gtids;
-pub use payload::Payload;
+pub use inflate::rows_stream;
+pub use payload::{Inner, InnerBody, Payload};
 pub use rows::Rows;
+pub use stream::{RowStream, Step};
 pub use table_map::{Server, TablePlan};
+pub use window::StreamError;
 
 /// Why an event cannot be understood. The device stops at it: nothing is skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,18 +6,26 @@
 
 use crate::reader::Reader;
 use crate::{BinlogError, Event};
-use std::io::{Cursor, Read};
+use std::io::{self, BufRead, Cursor, Read};
 
 const NAME: &str = "TRANSACTION_PAYLOAD";
 /// The common header of an event: seconds (4), type (1), server id (4), size (4), end (4), flags (2).
 const HEADER_BYTES: usize = 19;
 /// No server writes a larger one: `max_allowed_packet` goes up to this.
 const EVENT_BYTES_MAX: u64 = 1 << 30;
+/// A rows event of more bytes is read as a stream; no other is this large in a transaction that a
+/// message can hold.
+const EVENT_BYTES_HELD_MAX: u64 = 1 << 20;
+/// The header's fields are numbers; a field that is not known is passed over up to this length.
+const FIELD_BYTES_MAX: u64 = 1 << 10;
+
+/// Where a payload is read from.
+type Packed = io::Take<Box<dyn BufRead + Send>>;
 
 /// The events of a compressed transaction, unpacked one at a time.
 ///
-/// In memory are the payload as it came, zstd's window (2 MiB at the server's default level, at most
-/// 128 MiB) and one event.
+/// In memory are zstd's window (2 MiB at the server's default level, at most 128 MiB) and one event, of
+/// at most 1 MiB when it holds rows.
 pub struct Payload {
     stream: Stream,
     /// What the header announces and has not come out yet, in bytes.
@@ -27,8 +35,16 @@ pub struct Payload {
 }
 
 enum Stream {
-    Plain(Cursor<Vec<u8>>),
-    Zstd(zstd::stream::read::Decoder<'static, Cursor<Vec<u8>>>),
+    Plain(Packed),
+    Zstd(Box<zstd::stream::read::Decoder<'static, Packed>>),
+}
+
+/// What comes next in a [`Payload`].
+pub enum Inner {
+    /// An event.
+    Event(InnerEvent),
+    /// A rows event that is too large to be held: type, and the payload, to read its body from.
+    Rows(u8, InnerBody),
 }
 
 /// An event of a [`Payload`], with what its common header says.
@@ -46,39 +62,41 @@ pub struct InnerEvent {
     pub data: Vec<u8>,
 }
 
-/// What the header says.
-struct Head<'a> {
-    zstd: bool,
-    bytes: u64,
-    packed: &'a [u8],
+/// The body of one event of a [`Payload`], as a stream.
+pub struct InnerBody {
+    payload: Payload,
+    left: u64,
 }
 
-/// How many bytes the events of a payload take when they are unpacked, as its header announces.
-///
-/// # Errors
-/// When the header is malformed.
-pub fn unpacked_bytes(data: &[u8]) -> Result<u64, BinlogError> {
-    Head::read(data).map(|head| head.bytes)
+/// What the header says.
+struct Head {
+    zstd: bool,
+    bytes: u64,
 }
 
 // === impl Head ===
 
-impl<'a> Head<'a> {
-    fn read(data: &'a [u8]) -> Result<Self, BinlogError> {
+impl Head {
+    /// Reads up to where the packed events begin; `left` is how many bytes follow.
+    fn read(data: &mut Packed) -> Result<Self, BinlogError> {
         const END: u64 = 0;
         const PACKED_BYTES: u64 = 1;
         const COMPRESSION: u64 = 2;
         const BYTES: u64 = 3;
         const ZSTD: u64 = 0;
         const NONE: u64 = 255;
-        let mut reader = Reader::new(NAME, data);
         let (mut compression, mut packed_bytes, mut bytes) = (None, None, None);
         loop {
-            let field = reader.lenenc()?;
+            let field = lenenc(data)?;
             if field == END {
                 break;
             }
-            let mut value = Reader::new(NAME, reader.lenenc_bytes()?);
+            let length = lenenc(data)?;
+            let value = read(data, length.min(FIELD_BYTES_MAX))?;
+            if value.len() as u64 != length {
+                return Err(BinlogError::malformed(NAME, format!("a field of {length} bytes")));
+            }
+            let mut value = Reader::new(NAME, &value);
             match field {
                 PACKED_BYTES => packed_bytes = Some(value.lenenc()?),
                 COMPRESSION => compression = Some(value.lenenc()?),
@@ -87,26 +105,44 @@ impl<'a> Head<'a> {
                 _ => {}
             }
         }
-        let packed = reader.rest();
-        if packed_bytes != u64::try_from(packed.len()).ok() {
-            return Err(reader.error(format!(
+        let error = |detail: String| Err(BinlogError::malformed(NAME, detail));
+        if packed_bytes != Some(data.limit()) {
+            return error(format!(
                 "{packed_bytes:?} bytes are announced and {} follow",
-                packed.len()
-            )));
+                data.limit()
+            ));
         }
         match (compression, bytes, packed_bytes) {
-            (Some(ZSTD), Some(bytes), _) => Ok(Self { zstd: true, bytes, packed }),
-            (Some(NONE), None, Some(bytes)) => Ok(Self { zstd: false, bytes, packed }),
+            (Some(ZSTD), Some(bytes), _) => Ok(Self { zstd: true, bytes }),
+            (Some(NONE), None, Some(bytes)) => Ok(Self { zstd: false, bytes }),
             (Some(NONE), Some(bytes), packed_bytes) if Some(bytes) == packed_bytes => {
-                Ok(Self { zstd: false, bytes, packed })
+                Ok(Self { zstd: false, bytes })
             }
-            (Some(ZSTD | NONE), ..) => Err(reader.error("its unpacked size is missing or wrong")),
+            (Some(ZSTD | NONE), ..) => error("its unpacked size is missing or wrong".to_owned()),
             (Some(other), ..) => Err(BinlogError::Unsupported(format!(
                 "a transaction is compressed in way {other}, which is unknown to this build: upgrade the publisher"
             ))),
-            (None, ..) => Err(reader.error("it does not say how it is compressed")),
+            (None, ..) => error("it does not say how it is compressed".to_owned()),
         }
     }
+}
+
+fn lenenc(data: &mut Packed) -> Result<u64, BinlogError> {
+    let mut number = read(data, 1)?;
+    let more = match number.first() {
+        Some(0xfc) => 2,
+        Some(0xfd) => 3,
+        Some(0xfe) => 8,
+        _ => 0,
+    };
+    number.extend(read(data, more)?);
+    Reader::new(NAME, &number).lenenc()
+}
+
+fn read(data: &mut Packed, bytes: u64) -> Result<Vec<u8>, BinlogError> {
+    let mut out = Vec::new();
+    data.by_ref().take(bytes).read_to_end(&mut out).map_err(damaged)?;
+    Ok(out)
 }
 
 // === impl Payload ===
@@ -117,11 +153,19 @@ impl Payload {
     /// # Errors
     /// When the header is malformed, or names a compression that this build does not know.
     pub fn open(data: &[u8]) -> Result<Self, BinlogError> {
-        let head = Head::read(data)?;
-        let packed = Cursor::new(head.packed.to_vec());
+        Self::read_from(Box::new(Cursor::new(data.to_vec())), data.len() as u64)
+    }
+
+    /// The same, of a body of `bytes` bytes that is not in memory.
+    ///
+    /// # Errors
+    /// As [`Payload::open`].
+    pub fn read_from(body: Box<dyn BufRead + Send>, bytes: u64) -> Result<Self, BinlogError> {
+        let mut packed = body.take(bytes);
+        let head = Head::read(&mut packed)?;
         let stream = if head.zstd {
             let decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(damaged)?;
-            Stream::Zstd(decoder)
+            Stream::Zstd(Box::new(decoder))
         } else {
             Stream::Plain(packed)
         };
@@ -143,7 +187,7 @@ impl Payload {
     /// # Errors
     /// When the stream is damaged or cut off, when the sizes contradict each other, or for an event
     /// that cannot be part of a transaction.
-    pub fn next_event(&mut self) -> Result<Option<InnerEvent>, BinlogError> {
+    pub fn next_event(mut self) -> Result<Option<(Inner, Option<Self>)>, BinlogError> {
         let Some(header) = self.next.take() else { return Ok(None) };
         let mut reader = Reader::new(NAME, &header);
         let (seconds, code, server_id) = (reader.u32()?, reader.u8()?, reader.u32()?);
@@ -159,10 +203,15 @@ impl Payload {
         if matches!(code, 4 | 15 | 33..=35 | 40 | 42) {
             return Err(reader.error(format!("an event of type {code} inside")));
         }
+        if size > EVENT_BYTES_HELD_MAX && matches!(code, 23..=25 | 30..=32) {
+            let body = InnerBody { payload: self, left: body };
+            return Ok(Some((Inner::Rows(code, body), None)));
+        }
         let mut data = Vec::new();
         self.read(body, &mut data)?;
         self.look_ahead()?;
-        Ok(Some(InnerEvent { seconds, code, server_id, flags, data }))
+        let event = InnerEvent { seconds, code, server_id, flags, data };
+        Ok(Some((Inner::Event(event), Some(self))))
     }
 
     /// Reads the header of the event that follows, or finds that nothing does.
@@ -204,8 +253,46 @@ impl Payload {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
-fn damaged(error: std::io::Error) -> BinlogError {
+fn damaged(error: io::Error) -> BinlogError {
     BinlogError::malformed(NAME, error.to_string())
+}
+
+// === impl InnerBody ===
+
+impl InnerBody {
+    /// How many bytes are left of it.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The payload, behind this event.
+    ///
+    /// # Errors
+    /// When the body has not been read whole, and as [`Payload::next_event`].
+    pub fn finish(mut self) -> Result<Payload, BinlogError> {
+        if self.left > 0 {
+            return Err(BinlogError::malformed(NAME, format!("{} bytes are left over", self.left)));
+        }
+        self.payload.look_ahead()?;
+        Ok(self.payload)
+    }
+}
+
+impl Read for InnerBody {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = match &mut self.payload.stream {
+            Stream::Plain(stream) => stream.read(&mut out[..wanted]),
+            Stream::Zstd(stream) => stream.read(&mut out[..wanted]),
+        };
+        let read = read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.left -= read as u64;
+        self.payload.left -= read as u64;
+        Ok(read)
+    }
 }
 
 // === impl InnerEvent ===
@@ -251,9 +338,36 @@ mod tests {
         zstd::encode_all(bytes, 3).expect("packs")
     }
 
+    /// What comes out before it fails, and whether it does.
+    fn until_error(data: &[u8]) -> Vec<InnerEvent> {
+        let (mut payload, mut events) = (Payload::open(data).ok(), Vec::new());
+        while let Some(open) = payload.take() {
+            if let Ok(Some((Inner::Event(event), rest))) = open.next_event() {
+                events.push(event);
+                payload = rest;
+            }
+        }
+        events
+    }
+
     fn unpack(data: &[u8]) -> Result<Vec<InnerEvent>, BinlogError> {
-        let mut payload = Payload::open(data)?;
-        std::iter::from_fn(|| payload.next_event().transpose()).collect()
+        let (mut payload, mut events) = (Some(Payload::open(data)?), Vec::new());
+        while let Some(open) = payload.take() {
+            let Some((inner, rest)) = open.next_event()? else { break };
+            match inner {
+                Inner::Event(event) => {
+                    events.push(event);
+                    payload = rest;
+                }
+                Inner::Rows(code, mut body) => {
+                    let mut data = Vec::new();
+                    body.read_to_end(&mut data).map_err(damaged)?;
+                    events.push(InnerEvent { seconds: 0, code, server_id: 0, flags: 0, data });
+                    payload = Some(body.finish()?);
+                }
+            }
+        }
+        Ok(events)
     }
 
     #[test]
@@ -271,8 +385,19 @@ mod tests {
             let last =
                 InnerEvent { seconds: 7, code: 16, server_id: 9, flags: 0x80, data: vec![1; 8] };
             assert_eq!(inner[1], last);
-            assert_eq!(unpacked_bytes(&data).expect("reads"), events.len() as u64);
         }
+    }
+
+    #[test]
+    fn a_large_rows_event_is_read_as_a_stream_and_what_follows_it_is_found() {
+        let rows = event(30, &vec![5; 3 << 20]);
+        let events = [event(2, b"BEGIN"), rows, event(16, &[1; 8])].concat();
+        let bytes = Some(events.len() as u64);
+        let inner = unpack(&payload(0, bytes, &zstd(&events))).expect("unpacks");
+        assert_eq!(inner.iter().map(|event| event.code).collect::<Vec<_>>(), [2, 30, 16]);
+        assert!(inner[1].data == vec![5; 3 << 20]);
+        let short = payload(0, bytes, &zstd(&events[..events.len() - 50]));
+        assert!(unpack(&short).is_err(), "cut off");
     }
 
     #[test]
@@ -298,10 +423,7 @@ mod tests {
             ("plain with another size", payload(255, Some(bytes - 1), &events)),
         ];
         for (what, data) in cases {
-            let Ok(mut payload) = Payload::open(&data) else { continue };
-            let commit = std::iter::from_fn(|| payload.next_event().ok().flatten())
-                .find(|event| event.code == 16);
-            assert_eq!(commit, None, "{what}");
+            assert!(until_error(&data).iter().all(|event| event.code != 16), "{what}");
             assert!(unpack(&data).is_err(), "{what}");
         }
     }

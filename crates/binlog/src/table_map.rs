@@ -92,6 +92,24 @@ impl TablePlan {
         Ok(Self { table_id, shape: Arc::new(shape), columns, identity })
     }
 
+    /// True for a column of the primary key.
+    pub(crate) fn is_key(&self, column: usize) -> bool {
+        self.shape.has_key() && self.identity_index(column).is_some()
+    }
+
+    /// Which column of the identity it is. The key's order may differ from the columns' order.
+    pub(crate) fn identity_index(&self, column: usize) -> Option<usize> {
+        if !self.shape.has_key() {
+            return Some(column);
+        }
+        self.identity.iter().position(|&key| usize::from(key) == column)
+    }
+
+    /// True when a small row may be large on the wire: a value is unpacked.
+    pub(crate) fn has_packed(&self) -> bool {
+        self.columns.iter().any(|column| column.is_packed())
+    }
+
     /// Checks that every column has its name, without which rows cannot be copied exactly.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::reader::{Reader, be_uint, le_uint};
 use crate::{BinlogError, Server, inflate, json, numeric};
+use std::borrow::Cow;
 use tributary_wire::{ColumnBuffer, ColumnKind};
 
 /// How to read one column.
@@ -10,6 +11,14 @@ pub(crate) struct ColumnPlan {
     pub(crate) layout: Layout,
     pub(crate) kind: ColumnKind,
     pub(crate) unsigned: bool,
+}
+
+/// Where a value ends.
+pub(crate) enum Extent {
+    /// After so many bytes.
+    Bytes(usize),
+    /// After as many bytes as a length of this width says, which stands in front.
+    Prefix(usize),
 }
 
 /// How a column's bytes lie in a row.
@@ -111,24 +120,37 @@ impl Layout {
         })
     }
 
+    /// True for values of variable length.
+    pub(crate) fn is_sized(self) -> bool {
+        matches!(self, Self::Prefixed { .. } | Self::Compressed { .. })
+    }
+
+    /// Where a value of it ends.
+    pub(crate) fn extent(self) -> Extent {
+        let fraction = |digits: u8| usize::from(digits.min(6)).div_ceil(2);
+        Extent::Bytes(match self {
+            Self::Prefixed { prefix, .. } | Self::Compressed { prefix } => {
+                return Extent::Prefix(prefix.min(8));
+            }
+            Self::Fixed(width) => width,
+            Self::Decimal { precision, scale } => numeric::decimal_bytes(precision, scale),
+            Self::Time2(digits) => 3 + fraction(digits),
+            Self::DateTime2(digits) => 5 + fraction(digits),
+            Self::Timestamp2(digits) => 4 + fraction(digits),
+            Self::OldTime => 3,
+            Self::OldDateTime => 8,
+            Self::OldTimestamp => 4,
+        })
+    }
+
     /// Takes one value's bytes off the row, without a length prefix.
     pub(crate) fn split<'a>(self, row: &mut Reader<'a>) -> Result<&'a [u8], BinlogError> {
-        let fraction = |digits: u8| usize::from(digits.min(6)).div_ceil(2);
-        match self {
-            Self::Fixed(width) => row.take(width),
-            Self::Prefixed { prefix, .. } | Self::Compressed { prefix } => {
-                let len = row.uint(prefix.min(8))?;
+        match self.extent() {
+            Extent::Bytes(bytes) => row.take(bytes),
+            Extent::Prefix(width) => {
+                let len = row.uint(width)?;
                 row.take(usize::try_from(len).unwrap_or(usize::MAX))
             }
-            Self::Decimal { precision, scale } => {
-                row.take(numeric::decimal_bytes(precision, scale))
-            }
-            Self::Time2(digits) => row.take(3 + fraction(digits)),
-            Self::DateTime2(digits) => row.take(5 + fraction(digits)),
-            Self::Timestamp2(digits) => row.take(4 + fraction(digits)),
-            Self::OldTime => row.take(3),
-            Self::OldDateTime => row.take(8),
-            Self::OldTimestamp => row.take(4),
         }
     }
 }
@@ -184,8 +206,9 @@ impl ColumnPlan {
             Layout::OldDateTime => out.push_uint(numeric::old_datetime(le_uint(raw))),
             Layout::OldTimestamp => out.push_int(le_uint(raw).cast_signed() * 1_000_000),
             Layout::Fixed(_) => self.write_fixed(raw, out)?,
-            Layout::Prefixed { pad, .. } => self.write_prefixed(raw, pad, out)?,
-            Layout::Compressed { .. } => out.push_bytes(&inflate::column(raw)?),
+            Layout::Prefixed { .. } | Layout::Compressed { .. } => {
+                out.push_bytes(&self.unpack(raw)?);
+            }
         }
         Ok(())
     }
@@ -211,22 +234,27 @@ impl ColumnPlan {
         Ok(())
     }
 
-    fn write_prefixed(
-        self,
-        raw: &[u8],
-        pad: usize,
-        out: &mut ColumnBuffer,
-    ) -> Result<(), BinlogError> {
-        match self.kind {
-            ColumnKind::Json => out.push_bytes(json::to_text(raw)?.as_bytes()),
+    /// True where a value's bytes in the log are not those that it is carried as, whatever their number.
+    pub(crate) fn is_packed(self) -> bool {
+        self.kind == ColumnKind::Json || matches!(self.layout, Layout::Compressed { .. })
+    }
+
+    /// The bytes that a value of variable length is carried as.
+    pub(crate) fn unpack(self, raw: &[u8]) -> Result<Cow<'_, [u8]>, BinlogError> {
+        let pad = match self.layout {
+            Layout::Compressed { .. } => return inflate::column(raw),
+            Layout::Prefixed { pad, .. } => pad,
+            _ => 0,
+        };
+        Ok(match self.kind {
+            ColumnKind::Json => Cow::Owned(json::to_text(raw)?.into_bytes()),
             ColumnKind::Binary if raw.len() < pad => {
                 let mut padded = raw.to_vec();
                 padded.resize(pad, 0);
-                out.push_bytes(&padded);
+                Cow::Owned(padded)
             }
-            _ => out.push_bytes(raw),
-        }
-        Ok(())
+            _ => Cow::Borrowed(raw),
+        })
     }
 }
 

@@ -86,7 +86,17 @@ pub enum Error {
         /// The event's end in its file.
         at: Position,
     },
-    /// The driver panicked on an event.
+    /// A large event cannot be set aside.
+    #[error(
+        "state.dir {dir} cannot hold a large event: {source}; free the disk (an event can be as large as the source's max_allowed_packet); nothing is lost, trying again"
+    )]
+    Spool {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// An event's length is not the one that it states.
     #[error("the event after {after} is damaged: its length makes no sense; reading again")]
     Framing {
         /// The last good position.
@@ -152,6 +162,8 @@ impl Error {
             // A damaged transfer reads well the second time; a damaged file never does, and the
             // position does not move past it.
             Self::Checksum { .. } | Self::Framing { .. } => Fate::Retry,
+            // A disk that is full is freed one day; the log waits.
+            Self::Spool { .. } | Self::Capture(CaptureError::Stored(_)) => Fate::Retry,
             Self::SourceRefused { .. } => Fate::Stop(exit::PERMISSION),
             Self::SourceUnfit { .. } => Fate::Stop(exit::USAGE),
             Self::SnapshotDelayed { .. } => Fate::Retry,

@@ -7,6 +7,7 @@ const ROWS: &str = "tributary_publisher_rows_published_total";
 const BATCHES: &str = "tributary_publisher_batches_published_total";
 const BYTES: &str = "tributary_publisher_bytes_published_total";
 const BINLOG_BYTES: &str = "tributary_publisher_binlog_bytes_read_total";
+const SPOOLED: &str = "tributary_publisher_events_spooled_total";
 const RESENDS: &str = "tributary_publisher_resends_total";
 const REWINDS: &str = "tributary_publisher_rewinds_total";
 const SESSIONS: &str = "tributary_publisher_sessions_total";
@@ -43,6 +44,7 @@ pub fn describe(device: &DeviceId) {
     describe_counter!(BATCHES, "Batches sealed");
     describe_counter!(BYTES, "Bytes of messages that JetStream has acknowledged");
     describe_counter!(BINLOG_BYTES, "Bytes of binlog events read");
+    describe_counter!(SPOOLED, "Events over 1 MiB, set aside in state.dir while they are read");
     describe_counter!(RESENDS, "Times that everything in flight was sent again");
     describe_counter!(REWINDS, "Times that publishing went back to the target's watermark");
     describe_counter!(SESSIONS, "Connections made to the source's binlog");
@@ -68,9 +70,17 @@ pub fn describe(device: &DeviceId) {
     );
     describe_gauge!(INFO, "Always 1; labels say which device and version");
     gauge!(INFO, "device" => device.to_string(), "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    for counter in
-        [ROWS, BATCHES, BYTES, BINLOG_BYTES, RESENDS, REWINDS, SESSIONS, CHECKPOINT_FAILURES]
-    {
+    for counter in [
+        ROWS,
+        BATCHES,
+        BYTES,
+        BINLOG_BYTES,
+        SPOOLED,
+        RESENDS,
+        REWINDS,
+        SESSIONS,
+        CHECKPOINT_FAILURES,
+    ] {
         counter!(counter).absolute(0);
     }
     for counter in [SNAPSHOT_ROWS, SNAPSHOT_REPEATS] {
@@ -124,6 +134,11 @@ pub fn in_flight(batches: usize) {
 /// An event was read.
 pub fn read(bytes: u64) {
     counter!(BINLOG_BYTES).increment(bytes);
+}
+
+/// An event was set aside on disk.
+pub fn spooled() {
+    counter!(SPOOLED).increment(1);
 }
 
 /// Everything in flight is sent again.

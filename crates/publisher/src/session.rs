@@ -1,6 +1,6 @@
 //! One attempt: from "where does the copy end?" to the first thing that goes wrong.
 
-use crate::capture::{Capture, Log};
+use crate::capture::{Capture, CaptureError, Log};
 use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::config::WhenLost;
 use crate::link::{Answer, Link};
@@ -96,8 +96,9 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let (from, resume) = (origin.position, origin.resume.position);
     tracing::info!(device = %agent.device, %from, read_from = %resume, server = %facts.version, "publishing begins");
     let read_from = Position { offset: origin.read_from, ..resume };
+    let (config, spool_dir) = (&agent.config.source, &agent.config.state.dir);
     let tail =
-        Tail::open(&agent.config.source, &agent.device, &facts, &origin.file, read_from).await?;
+        Tail::open(config, &agent.device, &facts, &origin.file, read_from, spool_dir).await?;
     let header = Header {
         device: agent.device.clone(),
         run: agent.run,
@@ -218,7 +219,7 @@ impl Flow<'_> {
                     }
                 }
                 () = std::future::ready(()), if may_read && self.capture.is_unpacking() => self.unpack()?,
-                event = self.tail.next(), if may_read && !self.capture.is_unpacking() => self.on_event(&event?).await?,
+                event = self.tail.next(), if may_read && !self.capture.is_unpacking() => self.on_event(event?).await?,
                 _ = tick.tick() => self.on_tick().await?,
             }
         }
@@ -261,20 +262,29 @@ impl Flow<'_> {
         self.resend_at = (!self.window.is_empty()).then_some(deadline);
     }
 
-    async fn on_event(&mut self, event: &TailEvent) -> Result<(), Error> {
+    async fn on_event(&mut self, mut event: TailEvent) -> Result<(), Error> {
         metrics::read(event.bytes());
+        let spooled = event.take_spooled();
         let log = event.log();
         if self.at_origin && log.event.code == FORMAT_DESCRIPTION {
             origin::refuse_older_tables(&mut self.source, event.seconds()).await?;
             self.at_origin = false;
         }
         let mut sealed = Vec::new();
-        self.capture.take(&log, &mut sealed)?;
+        match spooled {
+            Some(spooled) => {
+                metrics::spooled();
+                let body = spooled.into_body().map_err(CaptureError::Stored)?;
+                self.capture.take_stored(&log, body, &mut sealed)?;
+            }
+            None => self.capture.take(&log, &mut sealed)?,
+        }
+        self.tail.recycle(event);
         self.ready.extend(sealed);
         Ok(())
     }
 
-    /// The next event of a compressed transaction, as slowly as batches leave.
+    /// Goes on with an event that is not taken at once, as slowly as batches leave.
     fn unpack(&mut self) -> Result<(), Error> {
         self.tail.pause();
         let mut sealed = Vec::new();

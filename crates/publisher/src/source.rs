@@ -54,13 +54,13 @@ pub struct Source {
     address: String,
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// An event can be as large as a packet can be; the server's own limit is for statements.
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
 /// Variables that the preflight looks at.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 20] = [
     "version",
     "server_id",
     "server_uuid",
@@ -69,7 +69,6 @@ const VARIABLES: [&str; 21] = [
     "binlog_row_image",
     "binlog_row_metadata",
     "binlog_row_value_options",
-    "binlog_transaction_compression",
     "binlog_alter_two_phase",
     "log_replica_updates",
     "log_slave_updates",

@@ -6,6 +6,8 @@ mod command;
 mod examples;
 mod formats;
 mod harness;
+mod large;
+mod login;
 mod model;
 mod recovery;
 mod refusal;

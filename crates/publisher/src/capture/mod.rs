@@ -10,7 +10,7 @@
 //! | TABLE_MAP | compiled once per definition, kept until the file ends |
 //! | TRANSACTION_PAYLOAD | its events one after another, as if each had been read from the log |
 //! | MariaDB's compressed events | what they are without compression |
-//! | rows | kept until the transaction ends or is large; then into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
+//! | rows | kept until the transaction ends or is large; then values that are too large ahead in pieces, the rest into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
 //! | QUERY with DDL | a statement; a transaction of its own, except within CREATE TABLE … SELECT |
 //! | QUERY with row changes | refused: `binlog_format` is not ROW |
 //! | QUERY SAVEPOINT, ROLLBACK TO, ROLLBACK | what was kept since then is dropped |
@@ -20,20 +20,23 @@
 //! | heartbeat, and what only the server needs | nothing |
 
 mod held;
+mod large;
 mod place;
 mod rows;
 mod scope;
 mod transaction;
 mod xa;
 
+pub use large::StoredBody;
 pub use place::Log;
 pub use scope::Watch;
 
 use held::Held;
+use large::Opened;
 use scope::Scope;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tributary_binlog::{BinlogError, Body, Event, Gtids, Payload, Server, TablePlan};
+use tributary_binlog::{BinlogError, Body, Event, Gtids, Server, TablePlan};
 use tributary_wire::{BatchBuilder, Header, Position, Resume, Seal};
 use xa::Prepared;
 
@@ -83,6 +86,11 @@ pub enum CaptureError {
         /// What it takes.
         bytes: usize,
     },
+    /// An event that was set aside cannot be read back.
+    #[error(
+        "an event that was set aside in state.dir cannot be read back: {0}; reading the log again"
+    )]
+    Stored(std::io::Error),
     /// zstd failed.
     #[error("compressing a batch failed: {0}")]
     Compress(#[from] std::io::Error),
@@ -110,6 +118,8 @@ struct Open {
     told: bool,
     /// Changes at its beginning that were carried before.
     skip: u64,
+    /// Changes that have been read of it.
+    changes: u64,
 }
 
 /// What is known of a table id.
@@ -150,17 +160,11 @@ pub struct Capture {
     pass_until: Option<Position>,
     /// Whose log it is: every transaction begins with an event that only one of them writes.
     server: Server,
-    /// A compressed transaction that is being unpacked.
-    packed: Option<Packed>,
+    /// An event that is not at its end.
+    opened: Option<Opened>,
+    message_bytes_max: usize,
     body_bytes_soft: usize,
     system_time_zone: String,
-}
-
-/// A TRANSACTION_PAYLOAD event: what has not been taken of it, and what its common header says.
-struct Packed {
-    payload: Payload,
-    span: Option<(u64, u64)>,
-    time_us: i64,
 }
 
 /// Table maps are repeated before every statement; one entry per table that was written lately.
@@ -200,14 +204,15 @@ impl Capture {
             elsewhere: false,
             pass_until: None,
             server: Server::MySql,
-            packed: None,
+            opened: None,
+            message_bytes_max,
             body_bytes_soft,
             system_time_zone,
         }
     }
 
-    /// Takes one event; batches that became full are appended to `sealed`. A compressed transaction is
-    /// only opened: [`Capture::unpack`] goes on with it.
+    /// Takes one event; batches that became full are appended to `sealed`. A compressed transaction,
+    /// and rows that are read from a stream, are only opened: [`Capture::unpack`] goes on with them.
     ///
     /// # Errors
     /// [`CaptureError`]; this pass is then over.
@@ -230,62 +235,23 @@ impl Capture {
             Body::Xid => self.commit(log, sealed),
             Body::XaPrepare { xid, one_phase } => self.prepare(log, &xid, one_phase, sealed),
             Body::TableMap | Body::Rows => self.content(log, sealed),
-            Body::Payload => return self.open_payload(log),
+            Body::Payload => return self.open_held_payload(log),
             Body::Compressed => return self.inflate(log, sealed),
             Body::Ignored | Body::Heartbeat => Ok(()),
         }?;
         if let Some((_, end)) = log.span {
             self.offset = end;
         }
-        self.seal_when_full(sealed)
+        self.seal_if_full(sealed)
     }
 
-    fn seal_when_full(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+    fn seal_if_full(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
         // Transactions stay whole while they fit: inside one, a third more is let in.
         let third = if self.open.is_some() { self.body_bytes_soft / 3 } else { 0 };
         if self.builder.body_bytes() >= self.body_bytes_soft + third && self.builder.has_changes() {
             sealed.push(self.seal()?);
         }
         Ok(())
-    }
-
-    /// True while a compressed transaction is open: [`Capture::unpack`] comes before the next event.
-    pub fn is_unpacking(&self) -> bool {
-        self.packed.is_some()
-    }
-
-    /// Takes the next event of a compressed transaction. One at a time, so that a transaction of any
-    /// size waits for the batches that it fills.
-    ///
-    /// # Errors
-    /// [`CaptureError`]; this pass is then over.
-    pub fn unpack(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
-        let Some(mut packed) = self.packed.take() else { return Ok(()) };
-        let inner = packed.payload.next_event().map_err(|source| self.event_error(source))?;
-        let Some(inner) = inner else { return Ok(()) };
-        let log = LogEvent {
-            event: inner.event(),
-            span: packed.span,
-            server_id: inner.server_id,
-            seconds: inner.seconds,
-            time_us: packed.time_us,
-        };
-        self.take(&log, sealed)?;
-        self.packed = Some(packed).filter(|packed| !packed.payload.is_done());
-        Ok(())
-    }
-
-    fn open_payload(&mut self, log: &LogEvent<'_>) -> Result<(), CaptureError> {
-        let payload = Payload::open(log.event.data).map_err(|source| self.event_error(source))?;
-        self.packed = Some(Packed { payload, span: log.span, time_us: log.time_us });
-        Ok(())
-    }
-
-    fn inflate(&mut self, log: &LogEvent<'_>, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
-        let plain = log.event.inflate().map_err(|source| self.event_error(source))?;
-        let Some((code, data)) = plain else { return Ok(()) };
-        let event = Event { code, flags: log.event.flags, data: &data };
-        self.take(&LogEvent { event, ..*log }, sealed)
     }
 
     /// True when a batch could be sent that ends between two transactions.
@@ -374,9 +340,20 @@ impl Capture {
         Ok(())
     }
 
+    /// True while what is read was carried before.
+    fn is_skipping(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.skip > 0)
+    }
+
+    /// The part behind the change that is read next.
+    fn next_part(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.start.inside(open.changes + 1).part)
+    }
+
     /// Notes a change; true when it was carried before and is to be passed over.
     fn skip_one(&mut self) -> bool {
         let Some(open) = self.open.as_mut() else { return false };
+        open.changes += 1;
         let skip = open.skip > 0;
         open.skip = open.skip.saturating_sub(1);
         skip

@@ -50,6 +50,7 @@ impl Capture {
             released: false,
             told: false,
             skip: 0,
+            changes: 0,
         });
         Ok(())
     }
@@ -101,11 +102,25 @@ impl Capture {
         if !is_past && !held.is_empty() {
             for log in held.events() {
                 self.carry(&log, sealed)?;
-                self.seal_when_full(sealed)?;
+                self.seal_if_full(sealed)?;
             }
         }
         self.spare = held.recycled();
         Ok(())
+    }
+
+    /// What follows is too large to be kept, and carried as it is read. False when it was before.
+    pub(super) fn carries_at_once(&mut self, sealed: &mut Vec<Seal>) -> Result<bool, CaptureError> {
+        let Some(open) = self.open.as_ref().filter(|open| open.begun) else {
+            return Err(self.malformed("rows", "rows outside a transaction"));
+        };
+        if open.is_xa && !open.released {
+            return Err(self.xa_too_large());
+        }
+        if !open.released {
+            self.release(sealed)?;
+        }
+        self.tell()
     }
 
     fn carry(&mut self, log: &LogEvent<'_>, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
