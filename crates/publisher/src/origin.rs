@@ -37,7 +37,7 @@ const EPOCH_FIRST: u32 = 1;
 /// The first event of every binlog file stands behind four bytes of magic.
 const FILE_BEGIN: u64 = 4;
 /// A complete log that is longer costs more to read than the tables that it made.
-const HISTORY_BYTES_MAX: u64 = 64 << 20;
+const HISTORY_BYTES_MAX: u64 = 256 << 20;
 
 /// Asks the cloud, looks at the checkpoint, decides, and checks the decision against the log. Waits
 /// for ever when nothing is known and nobody answers.

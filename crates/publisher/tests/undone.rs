@@ -210,6 +210,7 @@ async fn a_prepared_transaction_outlives_a_publisher_and_its_server() {
 async fn more_prepared_than_is_kept_stops_the_device() {
     let lab = Lab::start(Flavour::MySql).await;
     prepare(&lab).await;
+    become_known(&lab).await;
     for n in 0..3 {
         let insert = format!("INSERT INTO app.t SELECT {n}, REPEAT('x', 12000000)");
         let [start, end] = [format!("XA START '{n}'"), format!("XA END '{n}'")];
