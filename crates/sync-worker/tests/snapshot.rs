@@ -418,3 +418,54 @@ async fn a_new_server_without_a_common_past_is_copied_anew() {
         assert_eq!(rows(&mut target, &next).await, ["2|new"], "{flavour}");
     }
 }
+
+#[tokio::test]
+async fn a_range_of_keys_of_any_type_is_exactly_that_range() {
+    let datetime = |day: i64| int((((2024 * 13 + 1) << 5 | day) << 17) << 24);
+    let keys: Vec<(&str, ColumnKind, [Value; 4])> = vec![
+        ("INT", ColumnKind::Integer, [int(-5), int(0), int(7), int(9)]),
+        ("DECIMAL(10,2)", ColumnKind::Decimal, ["-1.50", "0.00", "0.10", "10.00"].map(text)),
+        ("FLOAT", ColumnKind::Float, [-0.1, 0.1, 0.2, 16_777_216.0].map(Value::F32)),
+        ("DOUBLE", ColumnKind::Double, [-0.1, 0.1, 0.3, 1e300].map(Value::F64)),
+        ("DATE", ColumnKind::Date, [0, 1, 2, 3].map(|d| int(2024 << 9 | 1 << 5 | d))),
+        ("TIME", ColumnKind::Time, [-7, 0, 7, 90].map(|s| int(s * 1_000_000))),
+        ("DATETIME", ColumnKind::DateTime, [1, 2, 10, 30].map(datetime)),
+        ("TIMESTAMP", ColumnKind::Timestamp, [0, 1, 20, 300].map(|s| int(s * 1_000_000))),
+        ("BIT(40)", ColumnKind::Bit, [0, 2, 10, 1 << 39].map(Value::UInt)),
+        ("YEAR", ColumnKind::Year, [0, 1901, 2000, 2155].map(int)),
+        ("ENUM('z','y','x','a')", ColumnKind::Enum, [1, 2, 3, 4].map(int)),
+        ("SET('z','y','x')", ColumnKind::Set, [1, 2, 4, 5].map(Value::UInt)),
+        ("VARBINARY(9)", ColumnKind::Binary, ["A", "B", "a", "b"].map(text)),
+        ("VARCHAR(9)", ColumnKind::Text, ["a", "B", "ç", "D'"].map(text)),
+    ];
+    for flavour in Flavour::ALL {
+        let mut target = target(flavour).await;
+        for (sort, kind, [a, b, c, d]) in &keys {
+            let mut device = device();
+            device.ddl(&format!(
+                "CREATE TABLE t (k {sort}, v INT, PRIMARY KEY (k)) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"
+            ));
+            let columns = vec![column("k", *kind), column("v", ColumnKind::Integer)];
+            let t = table("t", columns, 1);
+            let with = |key: &Value, v: i64| vec![key.clone(), int(v)];
+            let old = [with(a, 1), with(b, 2), with(c, 3), with(d, 4)];
+            device.transaction(&t, &old.map(Change::Insert));
+            let log = device.batch();
+            let range = Range {
+                lower: Some(vec![a.clone()]),
+                upper: Some(vec![c.clone()]),
+                ..Range::default()
+            };
+            device.chunk(&t, &range, &[with(c, 30)]);
+            let chunk = device.batch();
+            apply_all(&mut target, &device.id, &[&log, &chunk]).await;
+            let sql = format!("SELECT v FROM `{}__app`.t ORDER BY v", device.id);
+            assert_eq!(query(&mut target, &sql).await, ["1", "4", "30"], "{flavour} {sort}");
+            let kept = [vec![d.clone()]];
+            device.chunk(&t, &Range { kept: &kept, ..Range::default() }, &[]);
+            let rest = device.batch();
+            apply_all(&mut target, &device.id, &[&rest]).await;
+            assert_eq!(query(&mut target, &sql).await, ["4"], "{flavour} {sort}");
+        }
+    }
+}
