@@ -67,7 +67,7 @@ fn apply(
     watermark: &mut Option<Position>,
     batch: &(Header, Vec<Transaction>),
 ) {
-    let Verdict::Apply(cut) = judge(*watermark, &batch.0, &batch.1) else { return };
+    let Verdict::Apply(cut) = judge(*watermark, &batch.0, &batch.1, 0) else { return };
     for step in steps(&batch.1, cut) {
         for i in 0..step.run.changes() {
             let at = if i == 0 { step.before } else { step.before.advance(i) };
@@ -85,32 +85,32 @@ fn source(log: &[Transaction]) -> Vec<Position> {
 fn a_batch_behind_the_watermark_is_a_duplicate() {
     let log = log(&[3, 2]);
     let (h, t) = slice(&log, Position::beginning(1), log[0].end);
-    assert_eq!(judge(Some(log[0].end), &h, &t), Verdict::Duplicate);
-    assert_eq!(judge(Some(log[1].end), &h, &t), Verdict::Duplicate);
+    assert_eq!(judge(Some(log[0].end), &h, &t, 0), Verdict::Duplicate);
+    assert_eq!(judge(Some(log[1].end), &h, &t, 0), Verdict::Duplicate);
 }
 
 #[test]
 fn a_batch_beyond_the_watermark_is_a_gap() {
     let log = log(&[3, 2]);
     let (h, t) = slice(&log, log[0].end, log[1].end);
-    assert_eq!(judge(Some(log[0].start.inside(2)), &h, &t), Verdict::Gap);
+    assert_eq!(judge(Some(log[0].start.inside(2)), &h, &t, 0), Verdict::Gap);
 }
 
 #[test]
 fn an_unknown_device_begins_at_its_beginning_and_nowhere_else() {
     let log = log(&[3, 2]);
     let (h, t) = slice(&log, Position::beginning(1), log[0].end);
-    assert_eq!(judge(None, &h, &t), Verdict::Apply(Cut { transaction: 0, skip: 0 }));
+    assert_eq!(judge(None, &h, &t, 0), Verdict::Apply(Cut { transaction: 0, skip: 0 }));
     let (h, t) = slice(&log, log[0].end, log[1].end);
-    assert_eq!(judge(None, &h, &t), Verdict::Gap);
+    assert_eq!(judge(None, &h, &t, 0), Verdict::Gap);
     let (h, t) = (header(Position::beginning(2), Position::boundary(2, 1, 500)), Vec::new());
-    assert_eq!(judge(None, &h, &t), Verdict::Gap);
+    assert_eq!(judge(None, &h, &t, 0), Verdict::Gap);
 }
 
 #[test]
 fn a_mark_moves_the_watermark_with_nothing_to_apply() {
     let (h, t) = (header(Position::boundary(1, 1, 4), Position::boundary(1, 2, 4)), Vec::new());
-    let verdict = judge(Some(Position::boundary(1, 1, 4)), &h, &t);
+    let verdict = judge(Some(Position::boundary(1, 1, 4)), &h, &t, 0);
     assert_eq!(verdict, Verdict::Apply(Cut { transaction: 0, skip: 0 }));
 }
 
@@ -119,7 +119,7 @@ fn an_overlap_inside_a_transaction_skips_the_changes_that_are_applied() {
     let log = log(&[5]);
     let (h, t) = slice(&log, log[0].start.inside(1), log[0].end);
     let at = log[0].start.inside(3);
-    assert_eq!(judge(Some(at), &h, &t), Verdict::Apply(Cut { transaction: 0, skip: 2 }));
+    assert_eq!(judge(Some(at), &h, &t, 0), Verdict::Apply(Cut { transaction: 0, skip: 2 }));
     let left: Vec<Step> = steps(&t, Cut { transaction: 0, skip: 2 }).collect();
     assert_eq!((left[0].before, left[0].after), (at, log[0].end));
     assert_eq!(left[0].run.changes(), 2);
@@ -131,15 +131,15 @@ fn a_watermark_inside_a_transaction_of_another_log_is_a_mismatch() {
     let (h, t) = slice(&log, Position::beginning(1), log[0].end);
     // Inside the transaction's bytes, but at none of its changes.
     let elsewhere = Position::boundary(1, 1, log[0].start.offset + 7);
-    assert_eq!(judge(Some(elsewhere), &h, &t), Verdict::Mismatch);
+    assert_eq!(judge(Some(elsewhere), &h, &t, 0), Verdict::Mismatch);
     // More changes of the transaction than it has.
-    assert_eq!(judge(Some(log[0].start.inside(6)), &h, &t), Verdict::Mismatch);
+    assert_eq!(judge(Some(log[0].start.inside(6)), &h, &t, 0), Verdict::Mismatch);
     // The piece begins after the watermark's part, although its batch claims to begin before it.
     let mut piece = t.clone();
     piece[0].start = log[0].start.inside(2);
     piece[0].runs = vec![rows(3)];
     assert_eq!(
-        judge(Some(log[0].start.inside(1)), &h, &piece),
+        judge(Some(log[0].start.inside(1)), &h, &piece, 0),
         Verdict::Apply(Cut { transaction: 0, skip: 0 })
     );
 }

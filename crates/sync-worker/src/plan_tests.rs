@@ -94,6 +94,7 @@ fn planned(
         database: "d__app",
         target,
         charsets: &Charsets::default(),
+        pieces: "p WHERE 1",
         statement_bytes,
         statement_bytes_max: 1000,
     };
@@ -166,6 +167,7 @@ fn long_statements_are_split_and_a_row_that_is_too_long_is_refused() {
         database: "d__app",
         target: &target(false, true),
         charsets: &Charsets::default(),
+        pieces: "p WHERE 1",
         statement_bytes: 50,
         statement_bytes_max: 50,
     };

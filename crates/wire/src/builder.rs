@@ -4,7 +4,7 @@ use crate::batch::{Header, Op, Resume, Run, Statement, Transaction};
 use crate::draft::{TableColumns, TableDraft};
 use crate::encode::{self, Contents};
 use crate::size::{self, RUN, Size, TRANSACTION};
-use crate::snapshot::{Chunk, Item};
+use crate::snapshot::{Chunk, Item, SnapshotCursor};
 use crate::{Limits, Position, TableShape, frame};
 use std::sync::Arc;
 
@@ -223,6 +223,11 @@ impl BatchBuilder {
         self.rows += u64::from(chunk.rows);
         self.contents.tables.push(draft);
         self.place(Item::Chunk(chunk), size)
+    }
+
+    /// Says how far the snapshot has come at the end of the batch.
+    pub fn set_snapshot(&mut self, cursor: Option<SnapshotCursor>) {
+        self.header.resume.snapshot = cursor;
     }
 
     fn place(&mut self, item: Item, size: Size) -> Pushed {
