@@ -13,10 +13,13 @@
 //! Formats: MySQL source, `libs/mysql/binlog/event/`; MariaDB source, `sql/log_event.h`.
 
 pub mod event;
+mod gtid;
 mod inflate;
 mod json;
+mod json_scalar;
 mod numeric;
 pub mod payload;
+mod query;
 mod reader;
 pub mod rows;
 pub mod table_map;
@@ -25,8 +28,9 @@ mod value;
 #[cfg(test)]
 mod mutation_tests;
 
-pub use event::{Body, Event, QueryEvent};
+pub use event::{Body, Event};
 pub use payload::Payload;
+pub use query::QueryEvent;
 pub use rows::Rows;
 pub use table_map::{Server, TablePlan};
 

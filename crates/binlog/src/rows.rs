@@ -96,9 +96,11 @@ impl<'a> Rows<'a> {
         if self.op != Op::Delete {
             let images = &mut columns.images;
             self.image(plan, |column, raw| {
+                // A column that is left out stands behind all others.
+                let Some(image) = images.get_mut(column) else { return Ok(()) };
                 match raw {
-                    None => images[column].push_null(),
-                    Some(raw) => plan.columns[column].write(raw, &mut images[column])?,
+                    None => image.push_null(),
+                    Some(raw) => plan.columns[column].write(raw, image)?,
                 }
                 Ok(())
             })?;

@@ -245,9 +245,9 @@ impl Source {
     /// # Errors
     /// As every question.
     pub async fn contains(&mut self, facts: &Facts, resume: &Resume) -> Result<bool, Error> {
-        // Made of hexadecimal digits, numbers, dashes and a colon; anything else is not a GTID.
-        let plain =
-            |gtid: &&String| gtid.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-' || b == b':');
+        // Made of letters, digits, dashes, colons and, in a tag, underscores; anything else is not a GTID.
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-:_".contains(&byte);
+        let plain = |gtid: &&String| gtid.bytes().all(is_part);
         let Some(gtid) = resume.gtid.as_ref().filter(plain) else { return Ok(true) };
         match facts.flavour {
             Flavour::MySql => {

@@ -117,8 +117,12 @@ async fn an_undoing_of_more_than_is_kept_stops_the_device() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn xa_transactions_are_published_when_they_commit_and_in_that_order() {
-    for flavour in Flavour::ALL {
-        let lab = Lab::start(flavour).await;
+    let packed = MySqlOptions::source().argument("--binlog-transaction-compression=ON");
+    let source = MySqlOptions::source;
+    for (flavour, options) in
+        [(Flavour::MySql, source()), (Flavour::MySql, packed), (Flavour::MariaDb, source())]
+    {
+        let lab = Lab::start_with(flavour, &options).await;
         prepare(&lab).await;
         let publisher = lab.publish();
         let prepare = |name: &str, id: u32| {
@@ -141,8 +145,13 @@ async fn xa_transactions_are_published_when_they_commit_and_in_that_order() {
         lab.sql(&[&start, &insert, &end, "XA ROLLBACK 'never'"]).await;
         lab.sql(&["XA COMMIT 'second','branch',7"]).await;
         // One that is empty, and one that is used again.
-        lab.sql(&["XA START 'first'", "XA END 'first'", "XA PREPARE 'first'", "XA ROLLBACK 'first'"])
-            .await;
+        lab.sql(&[
+            "XA START 'first'",
+            "XA END 'first'",
+            "XA PREPARE 'first'",
+            "XA ROLLBACK 'first'",
+        ])
+        .await;
         let [start, insert, end] = prepare("'first'", 7);
         lab.sql(&[&start, &insert, &end, "XA PREPARE 'first'"]).await;
         lab.sql(&["XA COMMIT 'first'"]).await;
@@ -160,13 +169,13 @@ async fn a_prepared_transaction_outlives_a_publisher_and_its_server() {
         lab.batch_bytes = 16 << 10;
         prepare(&lab).await;
         lab.sql(&["XA START 'a'", MANY, "XA END 'a'", "XA PREPARE 'a'"]).await;
-        let kept = ["XA START 'b'", "INSERT INTO app.t VALUES (2, '')", "XA END 'b'", "XA PREPARE 'b'"];
+        let kept =
+            ["XA START 'b'", "INSERT INTO app.t VALUES (2, '')", "XA END 'b'", "XA PREPARE 'b'"];
         lab.sql(&kept).await;
         lab.sql(&["FLUSH BINARY LOGS", "INSERT INTO app.t VALUES (1, '')"]).await;
         let first = lab.publish();
-        let before = lab
-            .read_until(|batch| batch.tables.iter().any(|table| table.shape.table == "t"))
-            .await;
+        let before =
+            lab.read_until(|batch| batch.tables.iter().any(|table| table.shape.table == "t")).await;
         first.stop().await;
         let header = &before.last().expect("a batch").header;
         assert!(header.resume.position.file < header.end.file, "{header:?}");
@@ -191,7 +200,11 @@ async fn a_prepared_transaction_outlives_a_publisher_and_its_server() {
         let got = rows(&changes(&lab.read_until(is_done).await));
         third.stop().await;
         assert_eq!(got.len(), 903, "{flavour}");
-        assert_eq!((&got[0][..], &got[1][..], &got[900][..]), ("t1", "t1001", "t1900"), "{flavour}");
+        assert_eq!(
+            (&got[0][..], &got[1][..], &got[900][..]),
+            ("t1", "t1001", "t1900"),
+            "{flavour}"
+        );
         assert_eq!(&got[901..], ["t3", "t2"], "{flavour}");
     }
 }

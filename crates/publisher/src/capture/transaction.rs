@@ -1,9 +1,8 @@
-//! Where transactions begin and end, and the statements among them.
+//! Where transactions begin and end.
 
 use super::{Capture, CaptureError, LogEvent, Open};
-use tributary_binlog::{BinlogError, Body, QueryEvent, Server};
-use tributary_schema::{SqlMode, TransactionKind};
-use tributary_wire::{Position, Pushed, Seal, Statement};
+use tributary_binlog::{BinlogError, Body, Server};
+use tributary_wire::{Position, Seal};
 
 /// So much of a transaction is kept until its end is known; of a larger one nothing can be undone.
 const HELD_BYTES_MAX: usize = 4 << 20;
@@ -191,59 +190,8 @@ impl Capture {
         Ok(())
     }
 
-    pub(super) fn query(
-        &mut self,
-        log: &LogEvent<'_>,
-        query: &QueryEvent<'_>,
-        sealed: &mut Vec<Seal>,
-    ) -> Result<(), CaptureError> {
-        use tributary_schema::Statement as Class;
-        match tributary_schema::classify(query.sql, SqlMode(query.sql_mode)) {
-            Class::Transaction(kind) => self.control(log, kind, sealed),
-            Class::Dml { verb } => Err(self.event_error(BinlogError::Setting(format!(
-                "{verb} was logged as a statement, not as rows: run SET GLOBAL binlog_format='ROW' on the device, and reconnect its applications"
-            )))),
-            Class::Ignored { .. } => self.ignored(log),
-            // Its rows follow, and then the commit.
-            Class::Ddl(ddl) if ddl.starts_transaction => {
-                self.begin()?;
-                self.content(log, sealed)
-            }
-            Class::Ddl(_) | Class::Routine { .. } | Class::Unknown { .. } => {
-                if self.open.as_ref().is_some_and(|open| open.begun) {
-                    return self.content(log, sealed);
-                }
-                // Not within BEGIN, the statement is the transaction.
-                self.statement(log, query, sealed)?;
-                self.commit(log, sealed)
-            }
-        }
-    }
-
-    fn control(
-        &mut self,
-        log: &LogEvent<'_>,
-        kind: TransactionKind,
-        sealed: &mut Vec<Seal>,
-    ) -> Result<(), CaptureError> {
-        match kind {
-            TransactionKind::Begin => self.begin(),
-            TransactionKind::Commit => self.commit(log, sealed),
-            TransactionKind::Rollback => self.roll_back(log),
-            TransactionKind::Savepoint { name } => {
-                if let Some(open) = self.open.as_mut().filter(|open| !open.released) {
-                    open.held.savepoint(name);
-                }
-                Ok(())
-            }
-            TransactionKind::RollbackTo { name } => self.roll_back_to(&name),
-            TransactionKind::Release { .. } => Ok(()),
-            TransactionKind::Xa { verb, xid } => self.xa(log, verb, &xid, sealed),
-        }
-    }
-
     /// A transaction that undoes all of itself.
-    fn roll_back(&mut self, log: &LogEvent<'_>) -> Result<(), CaptureError> {
+    pub(super) fn roll_back(&mut self, log: &LogEvent<'_>) -> Result<(), CaptureError> {
         match self.open.take() {
             Some(open) if !open.told && !open.held.has_statement() => {
                 self.end_without_changes(log, open)
@@ -252,65 +200,12 @@ impl Capture {
         }
     }
 
-    fn roll_back_to(&mut self, name: &str) -> Result<(), CaptureError> {
+    pub(super) fn roll_back_to(&mut self, name: &str) -> Result<(), CaptureError> {
         let is_past = self.is_past();
         let undone_all = self.open.as_mut().is_some_and(|open| match open.released {
             true => is_past,
             false => open.held.roll_back_to(name),
         });
         if undone_all { Ok(()) } else { Err(self.event_error(undone())) }
-    }
-
-    /// A statement that needs no copy, alone or among others.
-    pub(super) fn ignored(&mut self, log: &LogEvent<'_>) -> Result<(), CaptureError> {
-        if self.open.as_ref().is_some_and(|open| open.begun && !open.standalone) {
-            return Ok(());
-        }
-        match self.open.take() {
-            Some(open) => self.end_without_changes(log, open),
-            None => {
-                if let Some((_, end)) = log.span {
-                    self.offset = end;
-                }
-                self.mark(None)
-            }
-        }
-    }
-
-    /// A time zone that means the same elsewhere: `SYSTEM` is the device's own.
-    fn time_zone(&self, name: &str) -> String {
-        let name = if name == "SYSTEM" { &self.system_time_zone } else { name };
-        name.to_owned()
-    }
-
-    /// Carries a statement as one change of the open transaction.
-    pub(super) fn statement(
-        &mut self,
-        log: &LogEvent<'_>,
-        query: &QueryEvent<'_>,
-        sealed: &mut Vec<Seal>,
-    ) -> Result<(), CaptureError> {
-        if !self.tell()? || self.skip_one() {
-            return Ok(());
-        }
-        let [charset_client, collation_connection, collation_server] = query.charsets;
-        let statement = Statement {
-            database: query.database.clone(),
-            sql: query.sql.to_vec(),
-            sql_mode: query.sql_mode,
-            charset_client,
-            collation_connection,
-            collation_server,
-            collation_database: query.collation_database,
-            no_foreign_key_checks: query.no_foreign_key_checks,
-            timestamp_us: i64::from(log.seconds) * 1_000_000 + i64::from(query.microseconds),
-            time_zone: self.time_zone(&query.time_zone),
-        };
-        let mut pushed = self.builder.statement(&statement);
-        if pushed == Pushed::Full {
-            sealed.push(self.builder.seal()?);
-            pushed = self.builder.statement(&statement);
-        }
-        self.taken(pushed)
     }
 }
