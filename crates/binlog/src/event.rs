@@ -37,6 +37,8 @@ pub enum Body<'a> {
         begins: bool,
         /// MariaDB: the transaction ends in XA PREPARE.
         prepares: bool,
+        /// MariaDB: it changes only tables that can undo it. MySQL does not say; then true.
+        transactional: bool,
     },
     /// A statement.
     Query(QueryEvent<'a>),

@@ -18,7 +18,14 @@ pub(crate) fn mysql(data: &[u8], named: bool) -> Result<Body<'_>, BinlogError> {
         commit_time_us = i64::try_from(immediate).ok();
     }
     let gtid = named.then(|| format!("{}:{number}", format_uuid(uuid)));
-    Ok(Body::Gtid { gtid, commit_time_us, standalone: false, begins: false, prepares: false })
+    Ok(Body::Gtid {
+        gtid,
+        commit_time_us,
+        standalone: false,
+        begins: false,
+        prepares: false,
+        transactional: true,
+    })
 }
 
 /// A message of MySQL's serialization library (`libs/mysql/serialization/readme.md`; the fields stand in
@@ -66,7 +73,14 @@ pub(crate) fn tagged(data: &[u8]) -> Result<Body<'_>, BinlogError> {
     let commit_time_us = commit_time_us.and_then(|us| i64::try_from(us).ok());
     let separator = if tag.is_empty() { "" } else { ":" };
     let gtid = Some(format!("{}:{tag}{separator}{number}", format_uuid(uuid)));
-    Ok(Body::Gtid { gtid, commit_time_us, standalone: false, begins: false, prepares: false })
+    Ok(Body::Gtid {
+        gtid,
+        commit_time_us,
+        standalone: false,
+        begins: false,
+        prepares: false,
+        transactional: true,
+    })
 }
 
 fn format_uuid(uuid: [u8; 16]) -> String {
@@ -80,6 +94,7 @@ fn format_uuid(uuid: [u8; 16]) -> String {
 pub(crate) fn mariadb(data: &[u8]) -> Result<Body<'_>, BinlogError> {
     const FL_STANDALONE: u8 = 1;
     const FL_GROUP_COMMIT_ID: u8 = 2;
+    const FL_TRANSACTIONAL: u8 = 4;
     const FL_START_ALTER: u8 = 2;
     const FL_COMMIT_ALTER: u8 = 4;
     const FL_ROLLBACK_ALTER: u8 = 8;
@@ -112,6 +127,7 @@ pub(crate) fn mariadb(data: &[u8]) -> Result<Body<'_>, BinlogError> {
         standalone,
         begins: !standalone,
         prepares: flags & FL_PREPARED_XA != 0,
+        transactional: flags & FL_TRANSACTIONAL != 0,
     })
 }
 
@@ -156,6 +172,7 @@ mod tests {
             standalone: false,
             begins: false,
             prepares: false,
+            transactional: true,
         };
         assert_eq!(event.parse(), Ok(body));
         for len in 0..38 {

@@ -269,5 +269,14 @@ async fn a_log_that_was_cut_off_where_it_cannot_be_left_out_stops_the_device() {
     cut_last_event(&mut lab, 0).await;
     lab.sql(&["INSERT INTO app.t VALUES (3, '')"]).await;
     let error = lab.publish().error().await.to_string();
-    assert!(error.contains("part of which is carried"), "{error}");
+    assert!(error.contains("inside a transaction, of which a part is carried"), "{error}");
+
+    // What a table without transactions took stayed there.
+    let mut lab = Lab::start(Flavour::MariaDb).await;
+    prepare(&lab).await;
+    lab.sql(&["INSERT INTO app.m VALUES (1, '')"]).await;
+    cut_last_event(&mut lab, 0).await;
+    lab.sql(&["INSERT INTO app.t VALUES (3, '')"]).await;
+    let error = lab.publish().error().await.to_string();
+    assert!(error.contains("stayed in a table without transactions"), "{error}");
 }

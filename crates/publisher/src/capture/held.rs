@@ -51,9 +51,12 @@ impl Held {
         self.events.is_empty()
     }
 
-    /// What it takes in memory, about.
+    /// What it takes in memory, at most; savepoints are few.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.len() + self.events.len() * size_of::<HeldEvent>()
+        const SAVEPOINT_BYTES: usize = 1 << 10;
+        self.bytes.len()
+            + self.events.len() * size_of::<HeldEvent>()
+            + self.savepoints.len() * SAVEPOINT_BYTES
     }
 
     /// The events as they were read.

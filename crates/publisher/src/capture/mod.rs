@@ -93,6 +93,8 @@ struct Open {
     gtid: Option<String>,
     /// MariaDB: the next statement is all of it.
     standalone: bool,
+    /// What it changes is undone when it does not end.
+    transactional: bool,
     /// It ends in XA PREPARE.
     is_xa: bool,
     /// It holds more than one statement, and has begun.
@@ -182,13 +184,7 @@ impl Capture {
         match body {
             // Its own end lies in the file that it leaves.
             Body::Rotate { file, offset } => return self.rotate(&file, offset),
-            Body::Gtid { gtid, commit_time_us, standalone, begins, prepares } => {
-                self.gtid(log, gtid, commit_time_us, standalone);
-                if prepares {
-                    self.open.iter_mut().for_each(|open| open.is_xa = true);
-                }
-                if begins { self.begin() } else { Ok(()) }
-            }
+            Body::Gtid { .. } => self.gtid(log, body),
             Body::Query(query) => self.query(log, &query, sealed),
             Body::Xid => self.commit(log, sealed),
             Body::XaPrepare { xid, one_phase } => self.prepare(log, &xid, one_phase, sealed),

@@ -15,13 +15,15 @@ fn undone() -> BinlogError {
 }
 
 impl Capture {
-    pub(super) fn gtid(
-        &mut self,
-        log: &LogEvent<'_>,
-        gtid: Option<String>,
-        time_us: Option<i64>,
-        standalone: bool,
-    ) {
+    /// A transaction begins here; `body` is a [`Body::Gtid`].
+    pub(super) fn gtid(&mut self, log: &LogEvent<'_>, body: Body<'_>) -> Result<(), CaptureError> {
+        let Body::Gtid { gtid, commit_time_us, standalone, begins, prepares, transactional } = body
+        else {
+            return Ok(());
+        };
+        if self.open.as_ref().is_some_and(|open| open.told || !open.held.is_empty()) {
+            return Err(self.malformed("GTID", "a transaction begins within another"));
+        }
         let start = log.span.map_or(self.offset, |(start, _)| start);
         self.server = if log.event.code == 162 { Server::MariaDb } else { Server::MySql };
         // MariaDB's event leaves the server's id to the common header: domain-server-sequence.
@@ -33,16 +35,18 @@ impl Capture {
         });
         self.open = Some(Open {
             start: Position::boundary(self.epoch, self.file, start),
-            time_us: time_us.unwrap_or(log.time_us),
+            time_us: commit_time_us.unwrap_or(log.time_us),
             gtid,
             standalone,
-            is_xa: false,
-            begun: false,
+            transactional,
+            is_xa: prepares,
+            begun: begins,
             held: std::mem::take(&mut self.spare),
             released: false,
             told: false,
             skip: 0,
         });
+        Ok(())
     }
 
     /// A transaction of more than a statement begins.
@@ -180,11 +184,10 @@ impl Capture {
     /// what there is of it, as the server itself did.
     pub(super) fn cut_off(&mut self, name: &str) -> Result<(), CaptureError> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        if open.told || self.server != Server::MariaDb {
-            return Err(self.malformed(
-                "ROTATE",
-                &format!("{name} follows inside a transaction, part of which is carried: the device needs a new snapshot"),
-            ));
+        if open.told || !open.transactional || self.server != Server::MariaDb {
+            return Err(self.event_error(BinlogError::Unsupported(format!(
+                "{name} follows inside a transaction, of which a part is carried, or stayed in a table without transactions; the device needs a new snapshot"
+            ))));
         }
         self.spare = open.held.recycled();
         Ok(())
