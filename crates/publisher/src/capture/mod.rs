@@ -21,6 +21,8 @@
 
 mod held;
 mod packed;
+#[cfg(test)]
+mod reread_tests;
 mod rows;
 mod statement;
 mod transaction;

@@ -47,7 +47,7 @@ impl Capture {
             TransactionKind::Rollback => self.roll_back(log),
             TransactionKind::Savepoint { name } => {
                 if let Some(open) = self.open.as_mut().filter(|open| !open.released) {
-                    open.held.savepoint(name);
+                    open.held.savepoint(&name);
                 }
                 Ok(())
             }
