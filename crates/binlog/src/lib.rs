@@ -7,7 +7,7 @@
 //!
 //! - [`event`] tells events apart and parses the small ones (QUERY, GTID, ROTATE).
 //! - [`table_map`] turns a TABLE_MAP event into a [`TablePlan`], compiled once per table definition.
-//! - [`gtid`] keeps account of the transactions that lie before a place in the log.
+//! - [`gtids`] keeps account of the transactions that lie before a place in the log.
 //! - [`payload`] unpacks MySQL's compressed transactions; [`Event::inflate`] MariaDB's compressed events.
 //! - [`rows`] walks a rows event by that plan, straight into a batch's columns.
 //! - [`stream`] does the same for rows of any size, value by value; [`staging`] says which values go ahead
@@ -16,11 +16,14 @@
 //! Formats: MySQL source, `libs/mysql/binlog/event/`; MariaDB source, `sql/log_event.h`.
 
 pub mod event;
-pub mod gtid;
+mod gtid;
+pub mod gtids;
 mod inflate;
 mod json;
+mod json_scalar;
 mod numeric;
 pub mod payload;
+mod query;
 mod reader;
 pub mod rows;
 pub mod staging;
@@ -32,10 +35,11 @@ mod window;
 #[cfg(test)]
 mod mutation_tests;
 
-pub use event::{Body, Event, QueryEvent};
-pub use gtid::Gtids;
+pub use event::{Body, Event};
+pub use gtids::Gtids;
 pub use inflate::rows_stream;
 pub use payload::{Inner, InnerBody, Payload};
+pub use query::QueryEvent;
 pub use rows::Rows;
 pub use stream::{RowStream, Step};
 pub use table_map::{Server, TablePlan};

@@ -92,7 +92,11 @@ impl<'a> Rows<'a> {
         }
         if self.op != Op::Delete {
             let images = &mut columns.images;
-            self.image(plan, |column, raw| whole.write(column, raw, &mut images[column]))?;
+            self.image(plan, |column, raw| {
+                // A column that is left out stands behind all others.
+                let Some(image) = images.get_mut(column) else { return Ok(()) };
+                whole.write(column, raw, image)
+            })?;
         }
         Ok(!whole.stages)
     }

@@ -188,7 +188,8 @@ impl<R: Read> RowStream<R> {
             (_, Op::Update) => &mut self.row.before,
             _ => &mut self.row.identities,
         };
-        let Some(out) = nth.map(|nth| &mut buffers[nth]) else {
+        // A column that is left out stands behind all others.
+        let Some(out) = nth.and_then(|nth| buffers.get_mut(nth)) else {
             return if is_null { Ok(()) } else { pass(&mut self.input, layout) };
         };
         let before = out.encoded().len();

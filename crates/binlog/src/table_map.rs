@@ -13,6 +13,7 @@ pub struct TablePlan {
     pub table_id: u64,
     /// What goes on the wire.
     pub shape: Arc<TableShape>,
+    /// Of every column in a row; the last may not be in the shape.
     pub(crate) columns: Vec<ColumnPlan>,
     /// Indexes of the columns that identify a row.
     pub(crate) identity: Vec<u16>,
@@ -87,6 +88,9 @@ impl TablePlan {
             Optional { server, codes, columns: &mut columns, shapes: &mut shapes, key: Vec::new() };
         optional.read(&mut reader)?;
         let primary_key = optional.key;
+        if server == Server::MariaDb {
+            leave_out_hashes(&mut shapes, codes);
+        }
         let shape = TableShape { database, table, columns: shapes, primary_key };
         let identity = shape.identity();
         Ok(Self { table_id, shape: Arc::new(shape), columns, identity })
@@ -254,6 +258,20 @@ impl Optional<'_> {
             shape.kind = ColumnKind::Binary;
             self.columns[column].kind = ColumnKind::Binary;
         }
+    }
+}
+
+/// A UNIQUE key over a BLOB or TEXT is a hash to MariaDB, kept in a column that no statement can name
+/// (`make_hash_field_name` in `sql/sql_table.cc`). It stands behind all others, in every row.
+fn leave_out_hashes(shapes: &mut Vec<ColumnShape>, codes: &[u8]) {
+    const LONGLONG: u8 = 8;
+    let is_hash = |(shape, code): (&ColumnShape, &u8)| {
+        let number = shape.name.strip_prefix("DB_ROW_HASH_");
+        let is_name = number.is_some_and(|n| n.parse::<u32>().is_ok());
+        is_name && *code == LONGLONG && shape.unsigned && shape.nullable
+    };
+    while shapes.last().zip(codes.get(shapes.len().saturating_sub(1))).is_some_and(is_hash) {
+        shapes.pop();
     }
 }
 

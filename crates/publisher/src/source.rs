@@ -8,7 +8,7 @@ use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tributary_binlog::Gtids;
-use tributary_binlog::gtid::GtidSet;
+use tributary_binlog::gtids::GtidSet;
 use tributary_wire::Resume;
 
 /// Which family a server belongs to: they differ in GTIDs, privileges and names of statements.

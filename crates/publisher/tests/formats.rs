@@ -295,3 +295,83 @@ async fn the_types_of_one_server_alone_are_read_exactly() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn generated_and_invisible_columns_come_and_hidden_ones_do_not() {
+    let both = [
+        "CREATE TABLE g (id INT PRIMARY KEY, v INT AS (id + 1) VIRTUAL, s INT AS (id + 2) STORED, i INT INVISIBLE DEFAULT 9)",
+        "INSERT INTO g (id) VALUES (1)",
+    ];
+    let mysql = [
+        "CREATE TABLE f (id INT PRIMARY KEY, j JSON, t VARCHAR(9), INDEX ((LOWER(t))), INDEX ((CAST(j->'$.x' AS UNSIGNED ARRAY))))",
+        r#"INSERT INTO f VALUES (1, '{"x": [1, 2]}', 'T')"#,
+        "SET SESSION sql_generate_invisible_primary_key = ON",
+        "CREATE TABLE k (v INT)",
+        "INSERT INTO k VALUES (5)",
+        "UPDATE k SET v = 6",
+        "SET SESSION sql_generate_invisible_primary_key = OFF",
+    ];
+    let mariadb = [
+        "CREATE TABLE f (id INT PRIMARY KEY, a BLOB, b TEXT, UNIQUE (a), UNIQUE (b))",
+        "INSERT INTO f VALUES (1, 'a', 'b')",
+        "UPDATE f SET a = 'c'",
+        "CREATE TABLE k (v INT, a BLOB UNIQUE)",
+        "INSERT INTO k VALUES (5, 'x')",
+        "DELETE FROM k",
+    ];
+    let cases: [(Flavour, &[&str], &[&str]); 2] = [
+        (
+            Flavour::MySql,
+            &mysql,
+            &[r#"app.f + 1,'{\"x\": [1, 2]}','T'"#, "app.k + 1,5", "app.k = 1,6"],
+        ),
+        (
+            Flavour::MariaDb,
+            &mariadb,
+            &["app.f + 1,'a','b'", "app.f = 1,'c','b'", "app.k + 5,'x'", "app.k - 5,'x'"],
+        ),
+    ];
+    for (flavour, own, expected) in cases {
+        let got = published(flavour, &[], &[&both, own].concat()).await;
+        let rows: Vec<&str> =
+            got.iter().map(String::as_str).filter(|c| !c.contains("CREATE")).collect();
+        assert_eq!(rows[0], "app.g + 1,2,3,9", "{flavour}");
+        assert_eq!(rows[1..], *expected, "{flavour}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_behind_a_tagged_gtid_is_found_again() {
+    let lab = Lab::start(Flavour::MySql).await;
+    lab.sql(&[
+        "CREATE DATABASE app",
+        "CREATE TABLE app.t (id INT PRIMARY KEY)",
+        "SET gtid_next = 'AUTOMATIC:north_1'",
+        "INSERT INTO app.t VALUES (1)",
+    ])
+    .await;
+    let first = lab.publish();
+    let batches = lab.read_until(|batch| !batch.tables.is_empty()).await;
+    first.stop().await;
+    let gtid = batches.last().and_then(|batch| batch.header.resume.gtid.clone()).expect("a GTID");
+    assert!(gtid.ends_with(":north_1:1"), "{gtid}");
+    lab.answer(batches.last().map(applied));
+    std::fs::remove_file(lab.state.path().join("DEVICE_001.checkpoint.json")).expect("there");
+    lab.sql(&["INSERT INTO app.t VALUES (2)", DONE[0], DONE[1]]).await;
+    let second = lab.publish();
+    let got = changes(&lab.read_until(is_done).await);
+    second.stop().await;
+    assert!(got.contains(&"app.t + 2".to_owned()), "{got:?}");
+
+    // And missed when it is gone: the same file name, long enough to hold the place.
+    lab.answer(batches.last().map(applied));
+    let _ = std::fs::remove_file(lab.state.path().join("DEVICE_001.checkpoint.json"));
+    lab.sql(&[
+        "RESET BINARY LOGS AND GTIDS",
+        "CREATE TABLE app.f (id INT, v LONGTEXT)",
+        "INSERT INTO app.f VALUES (1, REPEAT('x', 100000))",
+    ])
+    .await;
+    let error = lab.publish().error().await.to_string();
+    assert!(error.contains(&gtid) && error.contains("reset"), "{error}");
+}

@@ -128,6 +128,26 @@ fn a_pass_ends_before_the_first_ddl_statement_which_is_where_to_restart_from() {
     assert_eq!((second.tally.rows, second.watermark.expect("moves").position), (1, log.at()));
 }
 
+/// What was prepared before the batch, and is decided in it, lies behind that place.
+#[test]
+fn inside_a_batch_the_place_to_restart_from_is_the_one_of_the_batch_before() {
+    let mut log = Log::new("s");
+    let t = shape("app", "t", &["id"]);
+    log.begin();
+    log.insert(&t);
+    log.commit();
+    let before = pass(None, &[&log.batch()]).watermark.expect("moves");
+    log.begin();
+    log.insert(&t);
+    log.commit();
+    let at = log.at();
+    log.begin();
+    log.statement("ALTER TABLE t ADD c INT");
+    log.commit();
+    let row = pass(Some(&before), &[&log.batch()]).watermark.expect("moves");
+    assert_eq!((row.position, row.resume), (at, before.resume));
+}
+
 #[test]
 fn a_statement_inside_a_transaction_stops_between_its_changes() {
     let mut log = Log::new("s");

@@ -51,9 +51,12 @@ impl Held {
         self.events.is_empty()
     }
 
-    /// What it takes in memory, about.
+    /// What it takes in memory, at most; savepoints are few.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.len() + self.events.len() * size_of::<HeldEvent>()
+        const SAVEPOINT_BYTES: usize = 1 << 10;
+        self.bytes.len()
+            + self.events.len() * size_of::<HeldEvent>()
+            + self.savepoints.len() * SAVEPOINT_BYTES
     }
 
     /// The events as they were read.
@@ -76,17 +79,20 @@ impl Held {
         self.events.iter().any(|event| event.code == tributary_binlog::event::QUERY)
     }
 
-    /// A name that is set again moves.
-    pub(super) fn savepoint(&mut self, name: String) {
+    /// A name that is set again moves. Names are the same in upper and lower case.
+    pub(super) fn savepoint(&mut self, name: &str) {
+        let name = name.to_ascii_lowercase();
         self.savepoints.retain(|(known, _)| *known != name);
         self.savepoints.push((name, self.events.len()));
     }
 
-    /// Drops what came after the savepoint; false when there is none of this name.
+    /// Drops what came after the savepoint; false when that is not clear. Which letters beyond ASCII are
+    /// the same is the server's collation's to say.
     pub(super) fn roll_back_to(&mut self, name: &str) -> bool {
-        let Some(nth) = self.savepoints.iter().position(|(known, _)| known == name) else {
-            return false;
-        };
+        let name = name.to_ascii_lowercase();
+        let is_clear = name.is_ascii() && self.savepoints.iter().all(|(known, _)| known.is_ascii());
+        let nth = self.savepoints.iter().position(|(known, _)| *known == name);
+        let Some(nth) = nth.filter(|_| is_clear) else { return false };
         self.savepoints.truncate(nth + 1);
         self.events.truncate(self.savepoints[nth].1);
         self.bytes.truncate(self.events.last().map_or(0, |last| last.end));
@@ -122,19 +128,25 @@ mod tests {
     fn a_rollback_to_a_savepoint_drops_what_came_after_it() {
         let mut held = Held::default();
         held.push(&log(b"one"));
-        held.savepoint("a".into());
+        held.savepoint("a");
         held.push(&log(b"two"));
-        held.savepoint("b".into());
+        held.savepoint("b");
         held.push(&log(b"three"));
         assert!(held.roll_back_to("b"));
         assert_eq!(bodies(&held), [&b"one"[..], b"two"]);
         assert!(held.roll_back_to("a"));
         assert!(!held.roll_back_to("b"), "it went with what came after a");
         held.push(&log(b"four"));
-        held.savepoint("a".into());
+        held.savepoint("a");
         held.push(&log(b"five"));
         assert!(held.roll_back_to("a") && held.roll_back_to("a"));
         assert_eq!(bodies(&held), [&b"one"[..], b"four"]);
+        held.savepoint("A");
+        held.push(&log(b"six"));
+        assert!(held.roll_back_to("a"));
+        assert_eq!(bodies(&held), [&b"one"[..], b"four"]);
+        held.savepoint("é");
+        assert!(!held.roll_back_to("a"), "it might be the same as another name");
         assert!(held.recycled().is_empty());
     }
 }

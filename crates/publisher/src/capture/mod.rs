@@ -22,8 +22,11 @@
 mod held;
 mod large;
 mod place;
+#[cfg(test)]
+mod reread_tests;
 mod rows;
 mod scope;
+mod statement;
 mod transaction;
 mod xa;
 
@@ -106,6 +109,8 @@ struct Open {
     standalone: bool,
     /// It was carried before, out of another server's log.
     known: bool,
+    /// What it changes is undone when it does not end.
+    transactional: bool,
     /// It ends in XA PREPARE.
     is_xa: bool,
     /// It holds more than one statement, and has begun.
@@ -224,13 +229,7 @@ impl Capture {
         match body {
             // Its own end lies in the file that it leaves.
             Body::Rotate { file, offset } => return self.rotate(&file, offset),
-            Body::Gtid { gtid, commit_time_us, standalone, begins, prepares } => {
-                self.gtid(log, gtid, commit_time_us, standalone)?;
-                if prepares {
-                    self.open.iter_mut().for_each(|open| open.is_xa = true);
-                }
-                if begins { self.begin() } else { Ok(()) }
-            }
+            Body::Gtid { .. } => self.gtid(log, body),
             Body::Query(query) => self.query(log, &query, sealed),
             Body::Xid => self.commit(log, sealed),
             Body::XaPrepare { xid, one_phase } => self.prepare(log, &xid, one_phase, sealed),

@@ -1,10 +1,8 @@
-//! Where transactions begin and end, and the statements among them.
+//! Where transactions begin and end.
 
-use super::scope::Concern;
 use super::{Capture, CaptureError, LogEvent, Open};
-use tributary_binlog::{BinlogError, Body, QueryEvent, Server};
-use tributary_schema::{SqlMode, TransactionKind};
-use tributary_wire::{Position, Pushed, Seal, Statement};
+use tributary_binlog::{BinlogError, Body, Server};
+use tributary_wire::{Position, Seal};
 
 /// So much of a transaction is kept until its end is known; of a larger one nothing can be undone.
 const HELD_BYTES_MAX: usize = 4 << 20;
@@ -17,13 +15,15 @@ fn undone() -> BinlogError {
 }
 
 impl Capture {
-    pub(super) fn gtid(
-        &mut self,
-        log: &LogEvent<'_>,
-        gtid: Option<String>,
-        time_us: Option<i64>,
-        standalone: bool,
-    ) -> Result<(), CaptureError> {
+    /// A transaction begins here; `body` is a [`Body::Gtid`].
+    pub(super) fn gtid(&mut self, log: &LogEvent<'_>, body: Body<'_>) -> Result<(), CaptureError> {
+        let Body::Gtid { gtid, commit_time_us, standalone, begins, prepares, transactional } = body
+        else {
+            return Ok(());
+        };
+        if self.open.as_ref().is_some_and(|open| open.told || !open.held.is_empty()) {
+            return Err(self.malformed("GTID", "a transaction begins within another"));
+        }
         let start = log.span.map_or(self.offset, |(start, _)| start);
         self.server = if log.event.code == 162 { Server::MariaDb } else { Server::MySql };
         // MariaDB's event leaves the server's id to the common header: domain-server-sequence.
@@ -40,12 +40,13 @@ impl Capture {
         }
         self.open = Some(Open {
             start: Position::boundary(self.epoch, self.file, start),
-            time_us: time_us.unwrap_or(log.time_us),
+            time_us: commit_time_us.unwrap_or(log.time_us),
             gtid,
             standalone,
             known,
-            is_xa: false,
-            begun: false,
+            transactional,
+            is_xa: prepares,
+            begun: begins,
             held: std::mem::take(&mut self.spare),
             released: false,
             told: false,
@@ -203,68 +204,17 @@ impl Capture {
     /// what there is of it, as the server itself did.
     pub(super) fn cut_off(&mut self, name: &str) -> Result<(), CaptureError> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        if open.told || self.server != Server::MariaDb {
+        if open.told || !open.transactional || self.server != Server::MariaDb {
             return Err(self.event_error(BinlogError::Lost(format!(
-                "{name} follows inside a transaction, part of which is carried"
+                "{name} follows inside a transaction, of which a part is carried, or stayed in a table without transactions"
             ))));
         }
         self.spare = open.held.recycled();
         Ok(())
     }
 
-    pub(super) fn query(
-        &mut self,
-        log: &LogEvent<'_>,
-        query: &QueryEvent<'_>,
-        sealed: &mut Vec<Seal>,
-    ) -> Result<(), CaptureError> {
-        use tributary_schema::Statement as Class;
-        match tributary_schema::classify(query.sql, SqlMode(query.sql_mode)) {
-            Class::Transaction(kind) => self.control(log, kind, sealed),
-            Class::Dml { verb } => Err(self.event_error(BinlogError::Setting(format!(
-                "{verb} was logged as a statement, not as rows: run SET GLOBAL binlog_format='ROW' on the device, and reconnect its applications"
-            )))),
-            Class::Ignored { .. } => self.ignored(log),
-            // Its rows follow, and then the commit.
-            Class::Ddl(ddl) if ddl.starts_transaction => {
-                self.begin()?;
-                self.content(log, sealed)
-            }
-            Class::Ddl(_) | Class::Routine { .. } | Class::Unknown { .. } => {
-                if self.open.as_ref().is_some_and(|open| open.begun) {
-                    return self.content(log, sealed);
-                }
-                // Not within BEGIN, the statement is the transaction.
-                self.statement(log, query, sealed)?;
-                self.commit(log, sealed)
-            }
-        }
-    }
-
-    fn control(
-        &mut self,
-        log: &LogEvent<'_>,
-        kind: TransactionKind,
-        sealed: &mut Vec<Seal>,
-    ) -> Result<(), CaptureError> {
-        match kind {
-            TransactionKind::Begin => self.begin(),
-            TransactionKind::Commit => self.commit(log, sealed),
-            TransactionKind::Rollback => self.roll_back(log),
-            TransactionKind::Savepoint { name } => {
-                if let Some(open) = self.open.as_mut().filter(|open| !open.released) {
-                    open.held.savepoint(name);
-                }
-                Ok(())
-            }
-            TransactionKind::RollbackTo { name } => self.roll_back_to(&name),
-            TransactionKind::Release { .. } => Ok(()),
-            TransactionKind::Xa { verb, xid } => self.xa(log, verb, &xid, sealed),
-        }
-    }
-
     /// A transaction that undoes all of itself.
-    fn roll_back(&mut self, log: &LogEvent<'_>) -> Result<(), CaptureError> {
+    pub(super) fn roll_back(&mut self, log: &LogEvent<'_>) -> Result<(), CaptureError> {
         match self.open.take() {
             Some(open) if !open.told && !open.held.has_statement() => {
                 self.end_without_changes(log, open)
@@ -273,99 +223,12 @@ impl Capture {
         }
     }
 
-    fn roll_back_to(&mut self, name: &str) -> Result<(), CaptureError> {
+    pub(super) fn roll_back_to(&mut self, name: &str) -> Result<(), CaptureError> {
         let is_past = self.is_past();
         let undone_all = self.open.as_mut().is_some_and(|open| match open.released {
             true => is_past,
             false => open.held.roll_back_to(name),
         });
         if undone_all { Ok(()) } else { Err(self.event_error(undone())) }
-    }
-
-    /// A statement that needs no copy, alone or among others.
-    pub(super) fn ignored(&mut self, log: &LogEvent<'_>) -> Result<(), CaptureError> {
-        if self.open.as_ref().is_some_and(|open| open.begun && !open.standalone) {
-            return Ok(());
-        }
-        match self.open.take() {
-            Some(open) => self.end_without_changes(log, open),
-            None => {
-                if let Some((_, end)) = log.span {
-                    self.offset = end;
-                }
-                self.mark(None)
-            }
-        }
-    }
-
-    /// A time zone that means the same elsewhere: `SYSTEM` is the device's own.
-    fn time_zone(&self, name: &str) -> String {
-        let name = if name == "SYSTEM" { &self.system_time_zone } else { name };
-        name.to_owned()
-    }
-
-    /// True for a statement whose effect was carried before, or is still to be brought by the snapshot
-    /// under way.
-    fn is_still_to_come(&mut self, query: &QueryEvent<'_>) -> bool {
-        use tributary_schema::Statement as Class;
-        if self.open.as_ref().is_some_and(|open| open.known) {
-            return true;
-        }
-        if !self.scope.is_watchful() {
-            return false;
-        }
-        let class = tributary_schema::classify(query.sql, SqlMode(query.sql_mode));
-        let ddl = if let Class::Ddl(ddl) = &class { Some(ddl) } else { None };
-        self.scope.note_statement(ddl, &query.database);
-        match ddl.map(|ddl| self.scope.concern(ddl, &query.database)) {
-            Some(Concern::Leave) => true,
-            Some(Concern::FallBack(cursor)) => {
-                // Lower than before is safe for what this batch holds already.
-                self.set_cursor(Some(cursor));
-                true
-            }
-            Some(Concern::Carry) => false,
-            None => self.scope.cursor().is_some() && matches!(class, Class::Routine { .. }),
-        }
-    }
-
-    /// Carries a statement as one change of the open transaction.
-    pub(super) fn statement(
-        &mut self,
-        log: &LogEvent<'_>,
-        query: &QueryEvent<'_>,
-        sealed: &mut Vec<Seal>,
-    ) -> Result<(), CaptureError> {
-        if !self.tell()? {
-            return Ok(());
-        }
-        let left = self.is_still_to_come(query);
-        if self.skip_one() {
-            return Ok(());
-        }
-        if left {
-            self.builder.skip(1);
-            return Ok(());
-        }
-        let [charset_client, collation_connection, collation_server] = query.charsets;
-        let statement = Statement {
-            database: query.database.clone(),
-            sql: query.sql.to_vec(),
-            sql_mode: query.sql_mode,
-            charset_client,
-            collation_connection,
-            collation_server,
-            collation_database: query.collation_database,
-            no_foreign_key_checks: query.no_foreign_key_checks,
-            timestamp_us: i64::from(log.seconds) * 1_000_000 + i64::from(query.microseconds),
-            time_zone: self.time_zone(&query.time_zone),
-            explicit_defaults_for_timestamp: query.explicit_defaults_for_timestamp,
-        };
-        let mut pushed = self.builder.statement(&statement);
-        if pushed == Pushed::Full {
-            sealed.push(self.seal()?);
-            pushed = self.builder.statement(&statement);
-        }
-        self.taken(pushed)
     }
 }
