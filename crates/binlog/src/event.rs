@@ -26,7 +26,8 @@ pub enum Body<'a> {
     },
     /// A transaction begins (GTID and anonymous GTID events; also MariaDB's).
     Gtid {
-        /// `uuid:number` or `domain-server-sequence`; `None` for an anonymous one.
+        /// `uuid:number`, `uuid:tag:number` or `domain-sequence`, which the server id in the common header
+        /// completes; `None` for an anonymous one.
         gtid: Option<String>,
         /// Commit time in microseconds since the Unix epoch, where the server says it (MySQL 8).
         commit_time_us: Option<i64>,
@@ -34,11 +35,20 @@ pub enum Body<'a> {
         standalone: bool,
         /// MariaDB: begins a transaction by itself; MySQL writes a BEGIN after it.
         begins: bool,
+        /// MariaDB: the transaction ends in XA PREPARE.
+        prepares: bool,
     },
     /// A statement.
     Query(QueryEvent<'a>),
     /// The transaction has committed.
     Xid,
+    /// The XA transaction is prepared; or it has committed, in one phase.
+    XaPrepare {
+        /// Its identifier as the server writes it in statements: `X'7465',X'',1`.
+        xid: String,
+        /// It has committed.
+        one_phase: bool,
+    },
     /// Defines the table that rows events after it refer to.
     TableMap,
     /// Row changes.
@@ -72,10 +82,18 @@ pub struct QueryEvent<'a> {
     pub microseconds: u32,
     /// The session's `time_zone`; empty where the statement did not use it.
     pub time_zone: String,
+    /// The session's `explicit_defaults_for_timestamp`, on which depends what `TIMESTAMP` without NULL or
+    /// DEFAULT means; `None` where the log does not say. MySQL says it of statements that define such a
+    /// column (status variable 16). MariaDB has a bit in its flags, which is told here of DDL; before
+    /// 10.10 the server leaves it clear.
+    pub explicit_defaults_for_timestamp: Option<bool>,
 }
 
+/// The type code of a QUERY event.
+pub const QUERY: u8 = 2;
 const LOG_EVENT_IGNORABLE_F: u16 = 0x80;
 const OPTION_NO_FOREIGN_KEY_CHECKS: u32 = 1 << 26;
+const OPTION_EXPLICIT_DEF_TIMESTAMP: u32 = 1 << 24;
 
 // === impl Event ===
 
@@ -87,7 +105,7 @@ impl<'a> Event<'a> {
     /// server, and for the kinds that are known to lose data when they are passed over.
     pub fn parse(&self) -> Result<Body<'a>, BinlogError> {
         match self.code {
-            2 => parse_query(self.data).map(Body::Query),
+            QUERY => parse_query(self.data).map(Body::Query),
             3 => Ok(Body::Ignored), // STOP: the server shut down
             4 => parse_rotate(self.data),
             15 => Ok(Body::Ignored), // FORMAT_DESCRIPTION
@@ -103,15 +121,12 @@ impl<'a> Event<'a> {
             34 => parse_gtid(self.data, false),
             35 => Ok(Body::Ignored), // PREVIOUS_GTIDS
             36 | 37 => Ok(Body::Ignored), // group replication's own
-            38 => Err(BinlogError::Unsupported(
-                "an XA transaction was prepared, whose outcome the log does not yet tell; this build does not carry XA".into(),
-            )),
+            38 => parse_xa_prepare(self.data),
             39 => Err(BinlogError::Setting(
                 "a partial JSON update: run SET GLOBAL binlog_row_value_options='' on the device".into(),
             )),
             40 => Ok(Body::Payload),
-            // GTID_TAGGED: begins a transaction like 33; its tag is not needed to find the place again.
-            42 => Ok(Body::Gtid { gtid: None, commit_time_us: None, standalone: false, begins: false }),
+            42 => parse_tagged_gtid(self.data),
             161 | 163 | 164 => Ok(Body::Ignored), // MariaDB BINLOG_CHECKPOINT, GTID_LIST, START_ENCRYPTION
             162 => parse_mariadb_gtid(self.data),
             165..=171 => Ok(Body::Compressed),
@@ -156,7 +171,55 @@ fn parse_gtid(data: &[u8], named: bool) -> Result<Body<'_>, BinlogError> {
         commit_time_us = i64::try_from(immediate).ok();
     }
     let gtid = named.then(|| format!("{}:{number}", format_uuid(uuid)));
-    Ok(Body::Gtid { gtid, commit_time_us, standalone: false, begins: false })
+    Ok(Body::Gtid { gtid, commit_time_us, standalone: false, begins: false, prepares: false })
+}
+
+/// A message of MySQL's serialization library (`libs/mysql/serialization/readme.md`; the fields stand in
+/// `Gtid_event::define_fields`): version, size, last field that must be understood; then fields in the order
+/// of their ids, an id in front of each. Every number is of variable length, the UUID's bytes too.
+fn parse_tagged_gtid(data: &[u8]) -> Result<Body<'_>, BinlogError> {
+    const TAG_BYTES_MAX: u64 = 32;
+    let mut reader = Reader::new("GTID_TAGGED", data);
+    if reader.varlen()? > 1 {
+        return Err(BinlogError::Unsupported(
+            "a tagged GTID in a format that is unknown to this build: upgrade the publisher".into(),
+        ));
+    }
+    let (_size, _last) = (reader.varlen()?, reader.varlen()?);
+    let (mut uuid, mut number, mut tag, mut commit_time_us) = (None, None, None, None);
+    while !reader.is_empty() && commit_time_us.is_none() {
+        match reader.varlen()? {
+            1 => {
+                let mut bytes = [0; 16];
+                for byte in &mut bytes {
+                    *byte = u8::try_from(reader.varlen()?)
+                        .map_err(|_| reader.error("a UUID's byte is larger than one"))?;
+                }
+                uuid = Some(bytes);
+            }
+            2 => number = Some(reader.varlen_signed()?),
+            3 => {
+                let len = reader.varlen()?.min(TAG_BYTES_MAX + 1);
+                let bytes = reader.take(usize::try_from(len).unwrap_or(usize::MAX))?;
+                let is_tag = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+                if len > TAG_BYTES_MAX || !bytes.iter().all(is_tag) {
+                    return Err(reader.error("a tag that is none"));
+                }
+                tag = Some(String::from_utf8_lossy(bytes).into_owned());
+            }
+            // Flags, and the logical clock's two counters.
+            0 | 4 | 5 => drop(reader.varlen()?),
+            6 => commit_time_us = Some(reader.varlen()?),
+            _ => break,
+        }
+    }
+    let (Some(uuid), Some(number), Some(tag)) = (uuid, number, tag) else {
+        return Err(reader.error("its UUID, tag or number is missing"));
+    };
+    let commit_time_us = commit_time_us.and_then(|us| i64::try_from(us).ok());
+    let separator = if tag.is_empty() { "" } else { ":" };
+    let gtid = Some(format!("{}:{tag}{separator}{number}", format_uuid(uuid)));
+    Ok(Body::Gtid { gtid, commit_time_us, standalone: false, begins: false, prepares: false })
 }
 
 fn format_uuid(uuid: [u8; 16]) -> String {
@@ -164,9 +227,9 @@ fn format_uuid(uuid: [u8; 16]) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// sequence (8), domain (4), flags (1), a group commit's id (8) where the flags say so, further flags
-/// (1; `Gtid_log_event::write` in `sql/log_event_server.cc`). The server id stands in the common header, so the caller
-/// completes the GTID.
+/// sequence (8), domain (4), flags (1), a group commit's id (8) and an XA identifier where the flags say
+/// so, further flags (1; `Gtid_log_event::write` in `sql/log_event_server.cc`). The server id stands in
+/// the common header, so the caller completes the GTID.
 fn parse_mariadb_gtid(data: &[u8]) -> Result<Body<'_>, BinlogError> {
     const FL_STANDALONE: u8 = 1;
     const FL_GROUP_COMMIT_ID: u8 = 2;
@@ -179,13 +242,13 @@ fn parse_mariadb_gtid(data: &[u8]) -> Result<Body<'_>, BinlogError> {
     let sequence = reader.u64()?;
     let domain = reader.u32()?;
     let flags = reader.u8()?;
-    if flags & (FL_PREPARED_XA | FL_COMPLETED_XA) != 0 {
-        return Err(BinlogError::Unsupported(
-            "an XA transaction was prepared, whose outcome the log does not yet tell; this build does not carry XA".into(),
-        ));
-    }
     if flags & FL_GROUP_COMMIT_ID != 0 {
         reader.take(8)?;
+    }
+    if flags & (FL_PREPARED_XA | FL_COMPLETED_XA) != 0 {
+        reader.take(4)?; // format id
+        let len = usize::from(reader.u8()?) + usize::from(reader.u8()?);
+        reader.take(len)?;
     }
     // Zero where the event ends in padding, absent before 10.8.
     let extra = reader.rest().first().copied().unwrap_or(0);
@@ -201,7 +264,26 @@ fn parse_mariadb_gtid(data: &[u8]) -> Result<Body<'_>, BinlogError> {
         commit_time_us: None,
         standalone,
         begins: !standalone,
+        prepares: flags & FL_PREPARED_XA != 0,
     })
+}
+
+/// one phase (1), format id (4), lengths (4 each) of the global and the branch identifier, both
+/// (`XA_prepare_event` in `libs/mysql/binlog/event/control_events.h`; the same in MariaDB).
+fn parse_xa_prepare(data: &[u8]) -> Result<Body<'_>, BinlogError> {
+    const PART_BYTES_MAX: u32 = 64;
+    let mut reader = Reader::new("XA_PREPARE", data);
+    let one_phase = reader.u8()? != 0;
+    let format = reader.u32()?.cast_signed();
+    let (global, branch) = (reader.u32()?, reader.u32()?);
+    if global > PART_BYTES_MAX || branch > PART_BYTES_MAX {
+        return Err(reader.error(format!("an identifier of {global} and {branch} bytes")));
+    }
+    let mut hex = |len: u32| -> Result<String, BinlogError> {
+        Ok(reader.take(len as usize)?.iter().map(|byte| format!("{byte:02x}")).collect())
+    };
+    let (global, branch) = (hex(global)?, hex(branch)?);
+    Ok(Body::XaPrepare { xid: format!("X'{global}',X'{branch}',{format}"), one_phase })
 }
 
 /// thread (4), seconds (4), length of the database's name (1), error (2), length of the status
@@ -225,9 +307,13 @@ fn parse_query(data: &[u8]) -> Result<QueryEvent<'_>, BinlogError> {
 /// here ends the walk: what follows cannot be found, and what is needed stands in front.
 fn parse_status(status: &[u8], query: &mut QueryEvent<'_>) -> Result<(), BinlogError> {
     let mut reader = Reader::new("QUERY", status);
+    let mut flags = 0;
     while !reader.is_empty() {
         match reader.u8()? {
-            0 => query.no_foreign_key_checks = reader.u32()? & OPTION_NO_FOREIGN_KEY_CHECKS != 0,
+            0 => {
+                flags = reader.u32()?;
+                query.no_foreign_key_checks = flags & OPTION_NO_FOREIGN_KEY_CHECKS != 0;
+            }
             1 => query.sql_mode = reader.u64()?,
             2 => skip_string(&mut reader, 1)?, // catalog, with NUL
             3 => drop(reader.take(4)?),        // auto_increment
@@ -246,12 +332,16 @@ fn parse_status(status: &[u8], query: &mut QueryEvent<'_>) -> Result<(), BinlogE
                 skip_string(&mut reader, 0)?;
             }
             12 => skip_updated_databases(&mut reader)?,
-            16 => drop(reader.take(1)?), // explicit_defaults_for_timestamp
-            17 => drop(reader.take(8)?), // xid of a DDL
-            18 => drop(reader.take(2)?), // default collation for utf8mb4
+            16 => query.explicit_defaults_for_timestamp = Some(reader.u8()? != 0),
+            17 => drop(reader.take(8)?),      // xid of a DDL
+            18 => drop(reader.take(2)?),      // default collation for utf8mb4
             19 | 20 => drop(reader.take(1)?), // require primary key, default encryption
             13 | 128 => query.microseconds = u32::try_from(reader.uint(3)?).unwrap_or(0), // MariaDB: 128
-            129 => drop(reader.take(8)?),        // MariaDB: xid
+            129 => {
+                reader.take(8)?; // MariaDB: xid of a DDL
+                query.explicit_defaults_for_timestamp =
+                    Some(flags & OPTION_EXPLICIT_DEF_TIMESTAMP != 0);
+            }
             130 => skip_string(&mut reader, 0)?, // MariaDB: GTID flags 3
             _ => return Ok(()),
         }
@@ -274,4 +364,83 @@ fn skip_updated_databases(reader: &mut Reader<'_>) -> Result<(), BinlogError> {
         while reader.u8()? != 0 {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From MySQL 9.7, after `SET gtid_next='AUTOMATIC:mytag_1'`.
+    const TAGGED: [u8; 58] = [
+        0x02, 0x74, 0x00, 0x00, 0x00, 0x02, 0x4d, 0x03, 0x98, 0x74, 0x0e, 0x99, 0x03, 0xb2, 0x22,
+        0xc5, 0x03, 0x19, 0x02, 0x6e, 0x04, 0xf1, 0x03, 0x00, 0x00, 0x00, 0x02, 0x04, 0x0c, 0x06,
+        0x0e, b'm', b'y', b't', b'a', b'g', b'_', b'1', 0x08, 0x00, 0x0a, 0x04, 0x0c, 0x7f, 0xdb,
+        0x07, 0x70, 0xc1, 0xda, 0x60, 0x06, 0x10, 0x55, 0x04, 0x12, 0x83, 0x12, 0x0b,
+    ];
+
+    #[test]
+    fn a_tagged_gtid_reads_as_text() {
+        let event = Event { code: 42, flags: 0, data: &TAGGED };
+        let gtid = "d34c3a07-e659-11f1-8637-02fc00000001:mytag_1:3".to_owned();
+        let body = Body::Gtid {
+            gtid: Some(gtid),
+            commit_time_us: Some(1_795_342_524_745_691),
+            standalone: false,
+            begins: false,
+            prepares: false,
+        };
+        assert_eq!(event.parse(), Ok(body));
+        for len in 0..38 {
+            let cut = Event { data: &TAGGED[..len], ..event };
+            assert!(cut.parse().is_err(), "cut after {len} bytes");
+        }
+        let mut long = TAGGED;
+        long[30] = 0xfe;
+        assert!(Event { data: &long, ..event }.parse().is_err(), "a tag of 127 bytes");
+    }
+
+    /// A statement with these status variables.
+    fn query(status: &[u8]) -> Vec<u8> {
+        let mut data = vec![0; 8];
+        data.extend([1, 0, 0, u8::try_from(status.len()).expect("short"), 0]);
+        data.extend(status);
+        data.extend(b"d\0CREATE TABLE t (a TIMESTAMP)");
+        data
+    }
+
+    #[test]
+    fn what_timestamp_means_is_read_where_the_log_tells() {
+        // Each from a server: MySQL 9.7 with OFF and ON, MariaDB 10.11 with ON and OFF.
+        let mysql = |on: u8| [0, 0, 0, 0, 0, 12, 1, b'x', 0, 16, on, 17, 0x51, 1, 0, 0, 0, 0, 0, 0];
+        let mariadb = |flags: u8| [0, 0, 0, 0, flags, 129, 0xc7, 0, 0, 0, 0, 0, 0, 0];
+        for (status, told) in [
+            (&mysql(0)[..], Some(false)),
+            (&mysql(1), Some(true)),
+            (&mariadb(1), Some(true)),
+            (&mariadb(4), Some(false)),
+            (&[0, 0, 0, 0, 1][..], None),
+        ] {
+            let data = query(status);
+            let Ok(Body::Query(query)) = (Event { code: 2, flags: 0, data: &data }).parse() else {
+                panic!("a statement");
+            };
+            assert_eq!(query.explicit_defaults_for_timestamp, told, "{status:?}");
+            assert_eq!(
+                (&query.database[..], query.no_foreign_key_checks),
+                ("d", status[4] & 4 != 0)
+            );
+        }
+    }
+
+    #[test]
+    fn an_xa_identifier_reads_as_the_server_writes_it_in_statements() {
+        let data = [0, 7, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0x00, 0xff, b'b'];
+        let event = Event { code: 38, flags: 0, data: &data };
+        let body = Body::XaPrepare { xid: "X'00ff',X'62',7".into(), one_phase: false };
+        assert_eq!(event.parse(), Ok(body));
+        assert!(Event { data: &data[..15], ..event }.parse().is_err());
+        let mut long = data;
+        long[5] = 65;
+        assert!(Event { data: &long, ..event }.parse().is_err());
+    }
 }

@@ -17,17 +17,23 @@ pub(crate) fn to_text(document: &[u8]) -> Result<String, BinlogError> {
         None => out.push_str("null"),
         // Every value takes a byte at least; containers that share their members run out of budget.
         Some((&kind, body)) => {
-            let mut nesting = Nesting { depth: DEPTH_MAX, values: document.len() };
+            let bytes = document.len().saturating_mul(TEXT_BYTES_PER_BYTE);
+            let mut nesting = Nesting { depth: DEPTH_MAX, values: document.len(), bytes };
             value(kind, body, &mut nesting, &mut out)?;
         }
     }
     Ok(out)
 }
 
-/// How much deeper, and how many values more, a document may go.
+/// A control character of a string becomes six, an element of three bytes at most eight.
+const TEXT_BYTES_PER_BYTE: usize = 8;
+
+/// How much deeper, how many values more, and how long its text, a document may go.
 struct Nesting {
     depth: usize,
     values: usize,
+    /// Members that share their bytes, as only a damaged document's do, would multiply them.
+    bytes: usize,
 }
 
 fn malformed(detail: &str) -> BinlogError {
@@ -158,6 +164,9 @@ fn container(
             string(body.get(offset..end).ok_or_else(|| malformed("a key is cut off"))?, out)?;
             out.push_str(": ");
         }
+        if out.len() > nesting.bytes {
+            return Err(malformed("its members share their bytes"));
+        }
         nesting.values =
             nesting.values.checked_sub(1).ok_or_else(|| malformed("more values than bytes"))?;
         let kind = values.u8()?;
@@ -227,7 +236,9 @@ fn opaque(field: u8, raw: &[u8], out: &mut String) -> Result<(), BinlogError> {
         }
         other => typed('O', out, |out| {
             let _ = write!(out, "{other}:");
-            raw.iter().for_each(|byte| drop(write!(out, "{byte:02x}")));
+            for byte in raw {
+                let _ = write!(out, "{byte:02x}");
+            }
             Ok(())
         }),
     }

@@ -7,6 +7,7 @@
 //!
 //! - [`event`] tells events apart and parses the small ones (QUERY, GTID, ROTATE).
 //! - [`table_map`] turns a TABLE_MAP event into a [`TablePlan`], compiled once per table definition.
+//! - [`gtid`] keeps account of the transactions that lie before a place in the log.
 //! - [`payload`] unpacks MySQL's compressed transactions; [`Event::inflate`] MariaDB's compressed events.
 //! - [`rows`] walks a rows event by that plan, straight into a batch's columns.
 //! - [`stream`] does the same for rows of any size, value by value; [`staging`] says which values go ahead
@@ -15,6 +16,7 @@
 //! Formats: MySQL source, `libs/mysql/binlog/event/`; MariaDB source, `sql/log_event.h`.
 
 pub mod event;
+pub mod gtid;
 mod inflate;
 mod json;
 mod numeric;
@@ -27,7 +29,11 @@ pub mod table_map;
 mod value;
 mod window;
 
+#[cfg(test)]
+mod mutation_tests;
+
 pub use event::{Body, Event, QueryEvent};
+pub use gtid::Gtids;
 pub use inflate::rows_stream;
 pub use payload::{Inner, InnerBody, Payload};
 pub use rows::Rows;

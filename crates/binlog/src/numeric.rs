@@ -35,11 +35,12 @@ pub(crate) fn decimal(
     }
     let (whole, fraction) = (usize::from(precision - scale), usize::from(scale));
     let mut text = Vec::with_capacity(usize::from(precision) + 3);
-    let mut at = 0;
+    let (mut at, mut overflows) = (0, false);
     let mut group = |digits: usize, text: &mut Vec<u8>| {
         let width = BYTES_FOR_DIGITS[digits];
         let value = be_uint(&bytes[at..at + width]);
         at += width;
+        overflows |= value >= 10u64.pow(u32::try_from(digits).unwrap_or(0));
         text.extend_from_slice(format!("{value:0digits$}").as_bytes());
     };
     if whole % DIGITS_PER_WORD > 0 {
@@ -57,6 +58,12 @@ pub(crate) fn decimal(
         if fraction % DIGITS_PER_WORD > 0 {
             group(fraction % DIGITS_PER_WORD, &mut text);
         }
+    }
+    if overflows {
+        return Err(BinlogError::malformed(
+            "rows",
+            "a DECIMAL with more digits than it has room for",
+        ));
     }
     if negative {
         text.insert(0, b'-');

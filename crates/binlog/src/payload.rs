@@ -14,6 +14,8 @@ const HEADER_BYTES: usize = 19;
 /// A rows event of more bytes is read as a stream; no other is this large in a transaction that a
 /// message can hold.
 const EVENT_BYTES_HELD_MAX: u64 = 1 << 20;
+/// No server writes a larger one: `max_allowed_packet` goes up to this.
+const EVENT_BYTES_MAX: u64 = 1 << 30;
 /// The header's fields are numbers; a field that is not known is passed over up to this length.
 const FIELD_BYTES_MAX: u64 = 1 << 10;
 
@@ -192,7 +194,8 @@ impl Payload {
         let size = u64::from(reader.u32()?);
         reader.take(4)?;
         let flags = reader.u16()?;
-        let body = size.checked_sub(HEADER_BYTES as u64).filter(|body| *body <= self.left);
+        let body = size.checked_sub(HEADER_BYTES as u64);
+        let body = body.filter(|body| *body <= self.left.min(EVENT_BYTES_MAX));
         let body = body.ok_or_else(|| {
             reader.error(format!("an event of {size} bytes with {} left", self.left))
         })?;
@@ -302,6 +305,36 @@ impl InnerEvent {
 }
 
 #[cfg(test)]
+impl Payload {
+    /// What comes out until it fails, and whether it does.
+    pub(crate) fn all(self) -> (Vec<InnerEvent>, Result<(), BinlogError>) {
+        let mut events = Vec::new();
+        let end = self.drain(&mut events);
+        (events, end)
+    }
+
+    fn drain(self, events: &mut Vec<InnerEvent>) -> Result<(), BinlogError> {
+        let mut payload = Some(self);
+        while let Some(open) = payload.take() {
+            payload = match open.next_event()? {
+                None => None,
+                Some((Inner::Event(event), rest)) => {
+                    events.push(event);
+                    rest
+                }
+                Some((Inner::Rows(code, mut body), _)) => {
+                    let mut data = Vec::new();
+                    body.read_to_end(&mut data).map_err(damaged)?;
+                    events.push(InnerEvent { seconds: 0, code, server_id: 0, flags: 0, data });
+                    Some(body.finish()?)
+                }
+            };
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -335,36 +368,9 @@ mod tests {
         zstd::encode_all(bytes, 3).expect("packs")
     }
 
-    /// What comes out before it fails, and whether it does.
-    fn until_error(data: &[u8]) -> Vec<InnerEvent> {
-        let (mut payload, mut events) = (Payload::open(data).ok(), Vec::new());
-        while let Some(open) = payload.take() {
-            if let Ok(Some((Inner::Event(event), rest))) = open.next_event() {
-                events.push(event);
-                payload = rest;
-            }
-        }
-        events
-    }
-
     fn unpack(data: &[u8]) -> Result<Vec<InnerEvent>, BinlogError> {
-        let (mut payload, mut events) = (Some(Payload::open(data)?), Vec::new());
-        while let Some(open) = payload.take() {
-            let Some((inner, rest)) = open.next_event()? else { break };
-            match inner {
-                Inner::Event(event) => {
-                    events.push(event);
-                    payload = rest;
-                }
-                Inner::Rows(code, mut body) => {
-                    let mut data = Vec::new();
-                    body.read_to_end(&mut data).map_err(damaged)?;
-                    events.push(InnerEvent { seconds: 0, code, server_id: 0, flags: 0, data });
-                    payload = Some(body.finish()?);
-                }
-            }
-        }
-        Ok(events)
+        let (events, end) = Payload::open(data)?.all();
+        end.map(|()| events)
     }
 
     #[test]
@@ -420,7 +426,8 @@ mod tests {
             ("plain with another size", payload(255, Some(bytes - 1), &events)),
         ];
         for (what, data) in cases {
-            assert!(until_error(&data).iter().all(|event| event.code != 16), "{what}");
+            let Ok(payload) = Payload::open(&data) else { continue };
+            assert!(payload.all().0.iter().all(|event| event.code != 16), "{what}");
             assert!(unpack(&data).is_err(), "{what}");
         }
     }

@@ -37,6 +37,8 @@ pub fn table_name(data: &[u8]) -> Result<(u64, String, String), BinlogError> {
 }
 
 const NAME: &str = "TABLE_MAP";
+/// No table has more (`MAX_FIELDS`, `sql/sql_const.h`).
+const COLUMNS_MAX: usize = 4096;
 
 fn head(reader: &mut Reader<'_>) -> Result<(u64, String, String), BinlogError> {
     let table_id = reader.uint(6)?;
@@ -60,6 +62,9 @@ impl TablePlan {
         let mut reader = Reader::new(NAME, data);
         let (table_id, database, table) = head(&mut reader)?;
         let count = reader.lenenc_len()?;
+        if count > COLUMNS_MAX {
+            return Err(reader.error(format!("{count} columns")));
+        }
         let codes = reader.take(count)?;
         let mut meta = Reader::new(NAME, reader.lenenc_bytes()?);
         let nullable = reader.take(count.div_ceil(8))?;
@@ -165,7 +170,7 @@ impl Optional<'_> {
             shape.name = String::from_utf8(value.lenenc_bytes()?.to_vec())
                 .map_err(|_| value.error("a column's name is not UTF-8"))?;
         }
-        Ok(())
+        if value.is_empty() { Ok(()) } else { Err(value.error("more names than columns")) }
     }
 
     fn key_columns(&self, value: &mut Reader<'_>, prefixed: bool) -> Result<Vec<u16>, BinlogError> {
@@ -176,9 +181,10 @@ impl Optional<'_> {
                 value.lenenc()?;
             }
             let column = u16::try_from(column).ok().filter(|c| usize::from(*c) < self.shapes.len());
-            key.push(
-                column.ok_or_else(|| value.error("the key names a column that is not there"))?,
-            );
+            let column = column.filter(|column| !key.contains(column));
+            key.push(column.ok_or_else(|| {
+                value.error("the key names a column that is not there, or one twice")
+            })?);
         }
         Ok(key)
     }

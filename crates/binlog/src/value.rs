@@ -60,6 +60,9 @@ impl Layout {
     ) -> Result<(Self, ColumnKind, u16), BinlogError> {
         use ColumnKind as K;
         let prefixed = |prefix: usize| Self::Prefixed { prefix, pad: 0 };
+        let blob = |meta: &mut Reader<'_>| -> Result<usize, BinlogError> {
+            at_most(4, meta).map(usize::from)
+        };
         Ok(match code {
             1 => (Self::Fixed(1), K::Integer, 0),
             2 => (Self::Fixed(2), K::Integer, 0),
@@ -81,21 +84,24 @@ impl Layout {
             13 => (Self::Fixed(1), K::Year, 0),
             15 | 253 => (prefixed(if meta.u16()? < 256 { 1 } else { 2 }), K::Text, 0),
             16 => {
-                let (bits, bytes) = (meta.u8()?, meta.u8()?);
+                let (bits, bytes) = (at_most(7, meta)?, at_most(8, meta)?);
                 let width = usize::from(bytes) + usize::from(bits > 0);
+                if !(1..=8).contains(&width) {
+                    return Err(meta.error(format!("a BIT of {width} bytes")));
+                }
                 (Self::Fixed(width), K::Bit, u16::from(bytes) * 8 + u16::from(bits))
             }
-            17 => temporal(Self::Timestamp2, K::Timestamp, meta.u8()?),
-            18 => temporal(Self::DateTime2, K::DateTime, meta.u8()?),
-            19 => temporal(Self::Time2, K::Time, meta.u8()?),
+            17 => temporal(Self::Timestamp2, K::Timestamp, at_most(6, meta)?),
+            18 => temporal(Self::DateTime2, K::DateTime, at_most(6, meta)?),
+            19 => temporal(Self::Time2, K::Time, at_most(6, meta)?),
             // MariaDB: BLOB and VARCHAR … COMPRESSED.
-            140 => (Self::Compressed { prefix: usize::from(meta.u8()?) }, K::Text, 0),
+            140 => (Self::Compressed { prefix: blob(meta)? }, K::Text, 0),
             141 => {
                 let prefix = if meta.u16()? < 256 { 1 } else { 2 };
                 (Self::Compressed { prefix }, K::Text, 0)
             }
-            242 => (prefixed(usize::from(meta.u8()?)), K::Vector, 0),
-            245 => (prefixed(usize::from(meta.u8()?)), K::Json, 0),
+            242 => (prefixed(blob(meta)?), K::Vector, 0),
+            245 => (prefixed(blob(meta)?), K::Json, 0),
             246 => {
                 let (precision, scale) = (meta.u8()?, meta.u8()?);
                 if scale > precision || precision > 65 {
@@ -103,9 +109,9 @@ impl Layout {
                 }
                 (Self::Decimal { precision, scale }, K::Decimal, u16::from(scale))
             }
-            249..=252 => (prefixed(usize::from(meta.u8()?)), K::Text, 0),
+            249..=252 => (prefixed(blob(meta)?), K::Text, 0),
             254 => return string(meta),
-            255 => (prefixed(usize::from(meta.u8()?)), K::Geometry, 0),
+            255 => (prefixed(blob(meta)?), K::Geometry, 0),
             other => {
                 return Err(BinlogError::Unsupported(format!(
                     "a column has type code {other}, which this build does not carry"
@@ -149,6 +155,12 @@ impl Layout {
     }
 }
 
+/// A byte of metadata that no server writes larger.
+fn at_most(max: u8, meta: &mut Reader<'_>) -> Result<u8, BinlogError> {
+    let value = meta.u8()?;
+    if value <= max { Ok(value) } else { Err(meta.error(format!("column metadata {value}"))) }
+}
+
 fn temporal(
     layout: impl Fn(u8) -> Layout,
     kind: ColumnKind,
@@ -162,11 +174,19 @@ fn temporal(
 fn string(meta: &mut Reader<'_>) -> Result<(Layout, ColumnKind, u16), BinlogError> {
     const ENUM: u8 = 247;
     const SET: u8 = 248;
+    const STRING: u8 = 254;
     let (first, second) = (meta.u8()?, meta.u8()?);
     match first {
+        ENUM | SET if second > 8 => return Err(meta.error(format!("members of {second} bytes"))),
         ENUM => return Ok((Layout::Fixed(usize::from(second)), ColumnKind::Enum, 0)),
         SET => return Ok((Layout::Fixed(usize::from(second)), ColumnKind::Set, 0)),
-        _ => {}
+        // The two bits of its length stand here too.
+        first if first | 0x30 == STRING => {}
+        other => {
+            return Err(BinlogError::Unsupported(format!(
+                "a column has type code {other}, which this build does not carry"
+            )));
+        }
     }
     let width = usize::from(second) | usize::from((first & 0x30) ^ 0x30) << 4;
     let prefix = if width < 256 { 1 } else { 2 };

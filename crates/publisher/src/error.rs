@@ -49,10 +49,32 @@ pub enum Error {
         faults: Vec<String>,
     },
     /// The binlog does not reach back to where this device's copy ends, or has to begin.
-    #[error("{reason}; this device needs a snapshot of its tables, which this build cannot take")]
+    #[error(
+        "{reason}; this device needs a snapshot of its tables: set snapshot.when_lost to \"resnapshot\" to have it taken"
+    )]
     OutOfReach {
         /// What is missing.
         reason: String,
+    },
+    /// A snapshot cannot be taken.
+    #[error("snapshot: {reason}")]
+    Snapshot {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A snapshot has to be begun again where it stands.
+    #[error("snapshot: {reason}; trying again")]
+    SnapshotDelayed {
+        /// What kept it.
+        reason: String,
+    },
+    /// Another server publishes under this device's id by now.
+    #[error(
+        "the cloud's copy of this device follows server {other} now: if that is a clone, give it a device id of its own; if it replaces this server, stop this publisher"
+    )]
+    Displaced {
+        /// The other server's identity.
+        other: String,
     },
     /// The binlog holds something that cannot be carried.
     #[error(transparent)]
@@ -117,6 +139,12 @@ pub enum Fate {
 // === impl Error ===
 
 impl Error {
+    /// True when the log no longer holds, or never held, what follows on the copy: only a snapshot
+    /// brings the copy back to the device.
+    pub fn needs_snapshot(&self) -> bool {
+        matches!(self, Self::OutOfReach { .. } | Self::Capture(CaptureError::NotThere(_)))
+    }
+
     /// The one place that decides what is worth another try.
     pub fn fate(&self) -> Fate {
         match self {
@@ -131,7 +159,11 @@ impl Error {
             Self::Spool { .. } | Self::Capture(CaptureError::Stored(_)) => Fate::Retry,
             Self::SourceRefused { .. } => Fate::Stop(exit::PERMISSION),
             Self::SourceUnfit { .. } => Fate::Stop(exit::USAGE),
-            Self::OutOfReach { .. } | Self::Capture(_) => Fate::Stop(exit::DATA),
+            Self::SnapshotDelayed { .. } => Fate::Retry,
+            Self::OutOfReach { .. }
+            | Self::Capture(_)
+            | Self::Snapshot { .. }
+            | Self::Displaced { .. } => Fate::Stop(exit::DATA),
             Self::Nats(_) => Fate::Stop(exit::USAGE),
             Self::StateHeld { .. } | Self::State { .. } | Self::Admin(_) => {
                 Fate::Stop(exit::SYSTEM)

@@ -25,6 +25,7 @@ pub mod metrics;
 mod origin;
 pub mod service;
 pub mod session;
+mod snapshot;
 pub mod source;
 pub mod start;
 pub mod tail;

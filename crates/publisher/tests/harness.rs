@@ -252,10 +252,11 @@ pub(crate) fn changes(batches: &[Batch]) -> Vec<String> {
     let mut end = Position::beginning(1);
     for batch in batches {
         for transaction in batch.transactions.iter().filter(|t| t.end > end) {
-            let skip = if transaction.start >= end { 0 } else { end.part - transaction.start.part };
-            let mut at = transaction.start.part;
+            let skip = end.changes().saturating_sub(transaction.start.changes());
+            let skip = if transaction.start >= end { 0 } else { skip };
+            let mut at = transaction.start.changes();
             for run in &transaction.runs {
-                let left = (transaction.start.part + skip).saturating_sub(at);
+                let left = (transaction.start.changes() + skip).saturating_sub(at);
                 at += run.changes();
                 if let Some(run) = run.skip(left) {
                     describe(batch, run, &mut out);

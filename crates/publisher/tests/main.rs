@@ -8,5 +8,8 @@ mod formats;
 mod harness;
 mod large;
 mod login;
+mod model;
 mod recovery;
 mod refusal;
+mod snapshot;
+mod undone;

@@ -80,16 +80,17 @@ impl Watermark {
 
     /// Moves to a place in, or the end of, a batch.
     ///
-    /// Inside a batch the place to restart from is the place itself, or the beginning of the transaction
-    /// that it lies in: a publisher refuses to read from before the place that it is to go on from. The
-    /// GTID is not known there.
+    /// Inside a batch the place to restart from stays where it was: what was prepared before and is not
+    /// decided lies behind it, and a publisher passes over what it reads again. The first batch of a
+    /// device or an epoch has none yet: then it is the place itself, or the beginning of the transaction
+    /// that it lies in, whose GTID is not known.
     pub fn advance(&mut self, position: Position, header: &Header) {
         if position == header.end {
             self.resume = header.resume.clone();
             if header.commit_time_last_us > 0 {
                 self.commit_time_us = header.commit_time_last_us;
             }
-        } else {
+        } else if self.resume.position.file == 0 || self.resume.position.epoch != position.epoch {
             self.resume = Resume { position: position.floor(), gtid: None, ..Resume::default() };
         }
         self.position = position;

@@ -47,7 +47,8 @@ pub struct Header {
     pub commit_time_last_us: i64,
 }
 
-/// The newest transaction boundary at or before a position.
+/// A transaction boundary at or before a position: the newest, or an older one while an XA transaction
+/// behind it is prepared and not decided.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Resume {
     /// The boundary; its `part` is 0.

@@ -4,7 +4,7 @@ use crate::batch::{Header, Op, Resume, Run, Statement, Transaction};
 use crate::draft::{TableColumns, TableDraft};
 use crate::encode::{self, Contents};
 use crate::size::{self, RUN, Size, TRANSACTION};
-use crate::snapshot::{Chunk, Item, SnapshotCursor};
+use crate::snapshot::{Chunk, Item};
 use crate::{Limits, Position, TableShape, frame};
 use std::sync::Arc;
 
@@ -215,7 +215,7 @@ impl BatchBuilder {
         mut chunk: Chunk,
     ) -> Pushed {
         let draft = TableDraft::filled(Arc::clone(shape), columns);
-        let size = size::item(&Item::Chunk(chunk)) + draft.table() + draft.rows();
+        let size = size::item(&Item::Chunk(chunk)) + draft.table() + draft.rows() + size::CURSOR;
         if !self.has_room(size) {
             return self.refuse(size);
         }
@@ -223,16 +223,6 @@ impl BatchBuilder {
         self.rows += u64::from(chunk.rows);
         self.contents.tables.push(draft);
         self.place(Item::Chunk(chunk), size)
-    }
-
-    /// Says how far the snapshot has come at the end of the batch.
-    pub fn set_snapshot(&mut self, cursor: Option<SnapshotCursor>) {
-        self.header.resume.snapshot = cursor;
-    }
-
-    /// Says which GTIDs lie before the newest boundary.
-    pub fn set_gtid(&mut self, gtid: Option<String>) {
-        self.header.resume.gtid = gtid;
     }
 
     fn place(&mut self, item: Item, size: Size) -> Pushed {
@@ -281,6 +271,12 @@ impl BatchBuilder {
         let Resume { position, gtid: before, .. } = &mut self.header.resume;
         *position = end.floor();
         *before = gtid.or_else(|| before.take());
+    }
+
+    /// Says where a reader of the log has to restart, until the next boundary: before the newest one
+    /// when what lies between is needed again.
+    pub fn resume_at(&mut self, resume: Resume) {
+        self.header.resume = resume;
     }
 
     /// Makes the message, and begins the next batch at its end. A transaction that is still open goes

@@ -146,6 +146,19 @@ pub fn cells(encoded: &[u8]) -> Result<Vec<Cell>, DecodeError> {
     Ok(cells)
 }
 
+/// The same values, each in wire form; none where they are damaged.
+pub fn split_cells(encoded: &[u8]) -> Vec<&[u8]> {
+    let (mut cells, mut at) = (Vec::new(), 0);
+    while at < encoded.len() {
+        let start = at;
+        if read(encoded, &mut at).is_err() {
+            return Vec::new();
+        }
+        cells.push(&encoded[start..at]);
+    }
+    cells
+}
+
 /// Reads one value at `*at` and moves past it.
 pub(crate) fn read(body: &[u8], at: &mut usize) -> Result<Cell, DecodeError> {
     let mut rest = body.get(*at..).unwrap_or_default();

@@ -29,7 +29,7 @@ mod table;
 
 pub use batch::{Batch, Header, Op, Resume, Run, Statement, TableBlock, Transaction};
 pub use builder::{BatchBuilder, Pushed, Seal, TableIndex};
-pub use cell::{Cell, ColumnBuffer, cells};
+pub use cell::{Cell, ColumnBuffer, cells, split_cells};
 pub use decode::Limits;
 pub use device::{DeviceId, InvalidDeviceId, subject};
 pub use draft::TableColumns;

@@ -18,6 +18,8 @@ pub(crate) struct Size {
 pub(crate) const TRANSACTION: Size = Size { bytes: 64, cells: cells(size_of::<Transaction>()) };
 /// A run: three numbers.
 pub(crate) const RUN: Size = Size { bytes: 16, cells: cells(size_of::<Run>()) };
+/// The key in the cursor behind a chunk: no index has longer ones (3072 bytes), each cell has a head.
+pub(crate) const CURSOR: Size = Size { bytes: 4096, cells: 0 };
 pub(crate) const STATEMENT_CELLS: u64 = cells(size_of::<Statement>());
 pub(crate) const ITEM_CELLS: u64 = cells(size_of::<Item>());
 pub(crate) const TABLE_CELLS: u64 = cells(size_of::<TableBlock>());

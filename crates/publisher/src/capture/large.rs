@@ -3,7 +3,7 @@
 //! They are opened, and then gone on with step by step, so that an event of any size waits for the batches
 //! that it fills.
 
-use super::{Capture, CaptureError, LogEvent, Mapped};
+use super::{Capture, CaptureError, LogEvent};
 use std::io::{self, BufRead, Cursor, Read};
 use std::sync::Arc;
 use tributary_binlog::{
@@ -89,10 +89,13 @@ impl Capture {
         mut body: StoredBody,
         sealed: &mut Vec<Seal>,
     ) -> Result<(), CaptureError> {
+        if self.passes_over(log)? {
+            return Ok(());
+        }
         let origin = Origin { span: log.span, time_us: log.time_us };
         match log.event.code {
             code @ (23..=25 | 30..=32) => {
-                self.open_rows(code, RowSource::Alone(body.reader), body.bytes, origin)
+                self.open_rows(code, RowSource::Alone(body.reader), body.bytes, origin, sealed)
             }
             166..=171 => self.inflate_rows(log, body.reader, sealed),
             40 => self.open_payload(body, origin),
@@ -140,7 +143,7 @@ impl Capture {
             None => Ok(()),
             Some((Inner::Rows(code, body), _)) => {
                 let bytes = body.left();
-                self.open_rows(code, RowSource::Inside(body), bytes, origin)
+                self.open_rows(code, RowSource::Inside(body), bytes, origin, sealed)
             }
             Some((Inner::Event(inner), rest)) => {
                 let log = LogEvent {
@@ -185,7 +188,7 @@ impl Capture {
         let (code, mut plain, bytes) = opened.map_err(|error| self.stream_error(error))?;
         if bytes > EVENT_BYTES_HELD_MAX {
             let origin = Origin { span: log.span, time_us: log.time_us };
-            return self.open_rows(code, RowSource::Alone(plain), bytes, origin);
+            return self.open_rows(code, RowSource::Alone(plain), bytes, origin, sealed);
         }
         let mut data = Vec::new();
         plain.read_to_end(&mut data).map_err(|error| self.stream_error(error.into()))?;
@@ -202,13 +205,32 @@ impl Capture {
         source: RowSource,
         bytes: u64,
         origin: Origin,
+        sealed: &mut Vec<Seal>,
     ) -> Result<(), CaptureError> {
         let stream = RowStream::open(code, source, bytes);
         let stream = stream.map_err(|error| self.stream_error(error))?;
+        match self.open.as_ref().filter(|open| open.begun) {
+            None => return Err(self.malformed("rows", "rows outside a transaction")),
+            // Nothing of this size is kept until its outcome is known.
+            Some(open) if open.is_xa => return Err(self.xa_too_large()),
+            Some(_) => self.release(sealed)?,
+        }
+        if !self.tell()? {
+            return self.leave(stream.into_inner(), origin);
+        }
         let (plan, carried) = self.plan_of(stream.table_id)?;
         let rows = OpenRows { stream, plan, carried, origin };
         self.opened = Some(Opened::Rows(Box::new(rows)));
         Ok(())
+    }
+
+    /// Passes over rows that were carried before.
+    fn leave(&mut self, mut source: RowSource, origin: Origin) -> Result<(), CaptureError> {
+        if matches!(source, RowSource::Inside(_)) {
+            io::copy(&mut source, &mut io::sink())
+                .map_err(|error| self.stream_error(error.into()))?;
+        }
+        self.close(source, origin)
     }
 
     fn go_on(
@@ -219,7 +241,7 @@ impl Capture {
         for _ in 0..STEPS {
             let OpenRows { stream, plan, carried, .. } = &mut *rows;
             if !self.step(stream, plan, *carried, sealed)? {
-                return self.close(*rows);
+                return self.close(rows.stream.into_inner(), rows.origin);
             }
             if !sealed.is_empty() {
                 break;
@@ -229,15 +251,12 @@ impl Capture {
         Ok(())
     }
 
-    fn close(&mut self, rows: OpenRows) -> Result<(), CaptureError> {
-        match rows.stream.into_inner() {
-            RowSource::Alone(_) => {}
-            RowSource::Inside(body) => {
-                let payload = body.finish().map_err(|source| self.event_error(source))?;
-                self.opened = Some(Opened::Payload(payload, rows.origin));
-            }
+    fn close(&mut self, source: RowSource, origin: Origin) -> Result<(), CaptureError> {
+        if let RowSource::Inside(body) = source {
+            let payload = body.finish().map_err(|source| self.event_error(source))?;
+            self.opened = Some(Opened::Payload(payload, origin));
         }
-        self.past(rows.origin);
+        self.past(origin);
         Ok(())
     }
 
@@ -251,18 +270,6 @@ impl Capture {
         match error {
             StreamError::Event(source) => self.event_error(source),
             StreamError::Io(source) => CaptureError::Stored(source),
-        }
-    }
-
-    /// The plan of a table, and whether its rows are carried.
-    pub(super) fn plan_of(&self, table_id: u64) -> Result<(Arc<TablePlan>, bool), CaptureError> {
-        if self.open.as_ref().is_none_or(|open| !open.begun) {
-            return Err(self.malformed("rows", "rows outside a transaction"));
-        }
-        match self.maps.get(&table_id) {
-            None => Err(self.malformed("rows", "rows without a table map")),
-            Some((_, Mapped::Left(plan))) => Ok((Arc::clone(plan), false)),
-            Some((_, Mapped::Carried(plan))) => Ok((Arc::clone(plan), true)),
         }
     }
 }

@@ -10,23 +10,35 @@
 //! | TABLE_MAP | compiled once per definition, kept until the file ends |
 //! | TRANSACTION_PAYLOAD | its events one after another, as if each had been read from the log |
 //! | MariaDB's compressed events | what they are without compression |
-//! | rows | values that are too large ahead in pieces, the rest into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
+//! | rows | kept until the transaction ends or is large; then values that are too large ahead in pieces, the rest into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
 //! | QUERY with DDL | a statement; a transaction of its own, except within CREATE TABLE … SELECT |
 //! | QUERY with row changes | refused: `binlog_format` is not ROW |
+//! | QUERY SAVEPOINT, ROLLBACK TO, ROLLBACK | what was kept since then is dropped |
 //! | XID, QUERY COMMIT | the transaction ends: a boundary |
+//! | XA_PREPARE | what was kept waits for its outcome; in one phase it is a commit |
+//! | QUERY XA COMMIT, XA ROLLBACK | the outcome: what waited is carried, or dropped |
 //! | heartbeat, and what only the server needs | nothing |
 
+mod held;
 mod large;
+mod place;
 mod rows;
+mod scope;
 mod transaction;
+mod xa;
 
 pub use large::StoredBody;
+pub use place::Log;
+pub use scope::Watch;
 
+use held::Held;
 use large::Opened;
+use scope::Scope;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tributary_binlog::{BinlogError, Body, Event, Server, TablePlan};
-use tributary_wire::{BatchBuilder, Header, Position, Seal};
+use tributary_binlog::{BinlogError, Body, Event, Gtids, Server, TablePlan};
+use tributary_wire::{BatchBuilder, Header, Position, Resume, Seal};
+use xa::Prepared;
 
 /// Databases that belong to the server and not to the device's applications.
 pub const SYSTEM_DATABASES: [&str; 4] =
@@ -92,18 +104,34 @@ struct Open {
     gtid: Option<String>,
     /// MariaDB: the next statement is all of it.
     standalone: bool,
-    /// The batch has been told of it.
+    /// It was carried before, out of another server's log.
+    known: bool,
+    /// It ends in XA PREPARE.
+    is_xa: bool,
+    /// It holds more than one statement, and has begun.
     begun: bool,
+    /// Its changes, while something may still undo them.
+    held: Held,
+    /// They are carried as they come.
+    released: bool,
+    /// The batch has been told of it.
+    told: bool,
     /// Changes at its beginning that were carried before.
     skip: u64,
     /// Changes that have been read of it.
     changes: u64,
 }
 
-enum Mapped {
-    Carried(Arc<TablePlan>),
-    /// A system table: its rows are counted, so that positions do not depend on it.
-    Left(Arc<TablePlan>),
+/// What is known of a table id.
+struct Mapped {
+    /// The event's body, for telling a table that was defined anew.
+    definition: Vec<u8>,
+    plan: Arc<TablePlan>,
+    /// Not carried: a system table, or one that a snapshot has still to come to. Its rows are counted,
+    /// so that positions do not depend on it.
+    left: bool,
+    /// The scope when this was decided.
+    generation: u64,
 }
 
 /// The state of one pass over the log.
@@ -115,7 +143,19 @@ pub struct Capture {
     /// Where capture was told to go on, while it has not come past it.
     from: Position,
     open: Option<Open>,
-    maps: HashMap<u64, (Vec<u8>, Mapped)>,
+    /// Memory of the last transaction, for the next.
+    spare: Held,
+    prepared: Prepared,
+    /// The newest boundary that was read.
+    boundary: Position,
+    maps: HashMap<u64, Mapped>,
+    scope: Scope,
+    /// What lies before the newest boundary; `None` where that is not known.
+    gtids: Option<Gtids>,
+    /// See [`Log::elsewhere`].
+    elsewhere: bool,
+    /// Up to here the log is only read for its GTIDs.
+    pass_until: Option<Position>,
     /// Whose log it is: every transaction begins with an event that only one of them writes.
     server: Server,
     /// An event that is not at its end.
@@ -142,14 +182,24 @@ impl Capture {
         body_bytes_soft: usize,
         system_time_zone: String,
     ) -> Self {
+        let builder = BatchBuilder::new(header, from, message_bytes_max);
+        // Where another epoch begins nothing of it was carried.
+        let from = if from.epoch == resume.epoch { from } else { resume };
         Self {
-            builder: BatchBuilder::new(header, from, message_bytes_max),
-            epoch: from.epoch,
+            builder,
+            epoch: resume.epoch,
             file: resume.file,
             offset: resume.offset,
             from,
             open: None,
+            spare: Held::default(),
+            prepared: Prepared::default(),
+            boundary: resume,
             maps: HashMap::new(),
+            scope: Scope::default(),
+            gtids: None,
+            elsewhere: false,
+            pass_until: None,
             server: Server::MySql,
             opened: None,
             message_bytes_max,
@@ -164,18 +214,24 @@ impl Capture {
     /// # Errors
     /// [`CaptureError`]; this pass is then over.
     pub fn take(&mut self, log: &LogEvent<'_>, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+        if self.passes_over(log)? {
+            return Ok(());
+        }
         let body = log.event.parse().map_err(|source| self.event_error(source))?;
         match body {
             // Its own end lies in the file that it leaves.
             Body::Rotate { file, offset } => return self.rotate(&file, offset),
-            Body::Gtid { gtid, commit_time_us, standalone, begins } => {
-                self.gtid(log, gtid, commit_time_us, standalone);
+            Body::Gtid { gtid, commit_time_us, standalone, begins, prepares } => {
+                self.gtid(log, gtid, commit_time_us, standalone)?;
+                if prepares {
+                    self.open.iter_mut().for_each(|open| open.is_xa = true);
+                }
                 if begins { self.begin() } else { Ok(()) }
             }
             Body::Query(query) => self.query(log, &query, sealed),
-            Body::Xid => self.commit(log),
-            Body::TableMap => self.table_map(log.event.data),
-            Body::Rows => self.rows(log, sealed),
+            Body::Xid => self.commit(log, sealed),
+            Body::XaPrepare { xid, one_phase } => self.prepare(log, &xid, one_phase, sealed),
+            Body::TableMap | Body::Rows => self.content(log, sealed),
             Body::Payload => return self.open_held_payload(log),
             Body::Compressed => return self.inflate(log, sealed),
             Body::Ignored | Body::Heartbeat => Ok(()),
@@ -183,14 +239,14 @@ impl Capture {
         if let Some((_, end)) = log.span {
             self.offset = end;
         }
-        self.seal_if_full(sealed)
+        self.seal_when_full(sealed)
     }
 
-    fn seal_if_full(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+    fn seal_when_full(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
         // Transactions stay whole while they fit: inside one, a third more is let in.
         let third = if self.open.is_some() { self.body_bytes_soft / 3 } else { 0 };
         if self.builder.body_bytes() >= self.body_bytes_soft + third && self.builder.has_changes() {
-            sealed.push(self.builder.seal()?);
+            sealed.push(self.seal()?);
         }
         Ok(())
     }
@@ -210,7 +266,16 @@ impl Capture {
     /// # Errors
     /// When compression fails.
     pub fn seal(&mut self) -> Result<Seal, CaptureError> {
+        let resume = self.prepared.resume().cloned().unwrap_or_else(|| self.resume());
+        let snapshot = self.scope.cursor().cloned();
+        self.builder.resume_at(Resume { snapshot, ..resume });
         Ok(self.builder.seal()?)
+    }
+
+    /// Where a reader restarts who needs nothing that lies before the newest boundary.
+    fn resume(&self) -> Resume {
+        let gtid = self.gtids.as_ref().map(Gtids::to_string);
+        Resume { position: self.boundary, gtid, snapshot: None }
     }
 
     /// How far the log has been read.
@@ -233,24 +298,40 @@ impl Capture {
         if number == self.file {
             return Ok(());
         }
-        if self.open.is_some() || number < self.file {
-            return Err(self.malformed(
-                "ROTATE",
-                &format!("{name} follows inside a transaction, or goes back"),
-            ));
+        if number < self.file {
+            return Err(self.malformed("ROTATE", &format!("{name} goes back")));
         }
+        self.cut_off(name)?;
         (self.file, self.offset) = (number, offset);
         self.maps.clear();
-        self.mark(None);
-        Ok(())
+        self.mark(None)
+    }
+
+    /// False while the transaction that the place to go on from lies in is still to come.
+    fn is_reached(&self) -> bool {
+        self.from.is_boundary() || self.builder.end() > self.from
     }
 
     /// Moves the position to the boundary just read, unless that was carried before.
-    fn mark(&mut self, gtid: Option<String>) {
+    fn mark(&mut self, gtid: Option<&str>) -> Result<(), CaptureError> {
         let at = self.read();
         if at > self.builder.end() {
-            self.builder.mark(at, gtid);
+            if !self.is_reached() {
+                return Err(CaptureError::NotThere(self.from));
+            }
+            self.builder.mark(at, None);
         }
+        self.passed(at, gtid)
+    }
+
+    /// Notes a boundary, and the transaction that lies behind it now.
+    fn passed(&mut self, at: Position, gtid: Option<&str>) -> Result<(), CaptureError> {
+        self.boundary = at;
+        if let (Some(gtids), Some(gtid)) = (&mut self.gtids, gtid) {
+            let inserted = gtids.insert(gtid);
+            inserted.map_err(|source| self.event_error(source))?;
+        }
+        Ok(())
     }
 
     /// True while what is read was carried before.

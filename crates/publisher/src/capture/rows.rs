@@ -5,16 +5,19 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::sync::Arc;
 use tributary_binlog::{RowStream, Rows, Step, TablePlan, table_map};
-use tributary_wire::{Op, Pushed, Seal};
+use tributary_wire::{Op, Pushed, Seal, TableColumns};
 
 impl Capture {
     pub(super) fn table_map(&mut self, data: &[u8]) -> Result<(), CaptureError> {
-        let (table_id, database, _) =
+        let (table_id, database, table) =
             table_map::table_name(data).map_err(|source| self.event_error(source))?;
-        if self.maps.get(&table_id).is_some_and(|(known, _)| known == data) {
+        let generation = self.scope.generation;
+        let is_known = |known: &Mapped| known.generation == generation && known.definition == data;
+        if self.maps.get(&table_id).is_some_and(is_known) {
             return Ok(());
         }
-        let left = SYSTEM_DATABASES.contains(&database.as_str());
+        let left =
+            SYSTEM_DATABASES.contains(&database.as_str()) || !self.scope.is_live(&database, &table);
         let plan = TablePlan::compile(data, self.server)
             .and_then(|plan| if left { Ok(plan) } else { plan.with_names() })
             .map(Arc::new)
@@ -22,9 +25,16 @@ impl Capture {
         if self.maps.len() >= MAPS_MAX {
             self.maps.clear();
         }
-        let mapped = if left { Mapped::Left(plan) } else { Mapped::Carried(plan) };
-        self.maps.insert(table_id, (data.to_vec(), mapped));
+        self.maps.insert(table_id, Mapped { definition: data.to_vec(), plan, left, generation });
         Ok(())
+    }
+
+    /// The plan of a table, and whether its rows are carried.
+    pub(super) fn plan_of(&self, table_id: u64) -> Result<(Arc<TablePlan>, bool), CaptureError> {
+        let known = self.open.as_ref().is_some_and(|open| open.known);
+        let mapped = self.maps.get(&table_id);
+        let mapped = mapped.ok_or_else(|| self.malformed("rows", "rows without a table map"))?;
+        Ok((Arc::clone(&mapped.plan), !mapped.left && !known))
     }
 
     pub(super) fn rows(
@@ -34,12 +44,15 @@ impl Capture {
     ) -> Result<(), CaptureError> {
         let rows = Rows::parse(log.event.code, log.event.data);
         let mut rows = rows.map_err(|source| self.event_error(source))?;
+        if !self.tell()? {
+            return Ok(());
+        }
         let (plan, carried) = self.plan_of(rows.table_id)?;
         while !rows.is_done() {
             let whole = if carried && !self.is_skipping() {
                 self.row(&mut rows, &plan, sealed)?
             } else {
-                self.pass(&mut rows, &plan)?
+                self.pass(&mut rows, &plan, carried)?
             };
             if !whole {
                 let mut stream = rows.stream();
@@ -51,10 +64,18 @@ impl Capture {
     }
 
     /// Walks past a row that is not carried, or was. False where it may be several changes.
-    fn pass(&mut self, rows: &mut Rows<'_>, plan: &TablePlan) -> Result<bool, CaptureError> {
+    fn pass(
+        &mut self,
+        rows: &mut Rows<'_>,
+        plan: &TablePlan,
+        carried: bool,
+    ) -> Result<bool, CaptureError> {
         let whole = rows.skip_next(plan).map_err(|source| self.event_error(source))?;
         if whole && !self.skip_one() {
             self.builder.skip(1);
+        }
+        if whole && !carried {
+            self.scope.note_left(&plan.shape, 1);
         }
         Ok(whole)
     }
@@ -69,7 +90,7 @@ impl Capture {
         let here = rows.clone();
         let mut pushed = self.push(rows, plan)?;
         if pushed == Some(Pushed::Full) {
-            sealed.push(self.builder.seal()?);
+            sealed.push(self.seal()?);
             *rows = here.clone();
             pushed = self.push(rows, plan)?;
         }
@@ -89,11 +110,17 @@ impl Capture {
     ) -> Result<Option<Pushed>, CaptureError> {
         let table = self.builder.table(&plan.shape);
         let op = rows.op;
-        let pushed = self.builder.row(table, op, |columns| match rows.write_next(plan, columns) {
+        let mut write = |columns: &mut TableColumns| match rows.write_next(plan, columns) {
             Ok(true) => Ok(()),
             Ok(false) => Err(None),
             Err(error) => Err(Some(error)),
-        });
+        };
+        let pushed = match self.scope.watching(&plan.shape) {
+            None => self.builder.row(table, op, write),
+            Some(watch) => {
+                self.builder.row(table, op, |columns| watch.record(plan, op, columns, &mut write))
+            }
+        };
         match pushed {
             Ok(pushed) => Ok(Some(pushed)),
             Err(None) => Ok(None),
@@ -114,6 +141,9 @@ impl Capture {
         if matches!(step, Step::Done) {
             return Ok(false);
         }
+        if !carried && matches!(step, Step::Row(_)) {
+            self.scope.note_left(&plan.shape, 1);
+        }
         if self.skip_one() {
             return Ok(true);
         }
@@ -123,11 +153,11 @@ impl Capture {
         }
         let mut pushed = self.push_step(&step, op, plan);
         if pushed == Pushed::Full {
-            sealed.push(self.builder.seal()?);
+            sealed.push(self.seal()?);
             pushed = self.push_step(&step, op, plan);
         }
         self.taken(pushed)?;
-        self.seal_if_full(sealed)?;
+        self.seal_when_full(sealed)?;
         Ok(true)
     }
 
@@ -138,7 +168,7 @@ impl Capture {
             Step::Row(row) => row,
         };
         let table = self.builder.table(&plan.shape);
-        let pushed: Result<Pushed, Infallible> = self.builder.row(table, op, |columns| {
+        let copy = |columns: &mut TableColumns| -> Result<(), Infallible> {
             let pairs = [
                 (&mut columns.images, &row.images),
                 (&mut columns.identities, &row.identities),
@@ -148,7 +178,13 @@ impl Capture {
                 into.iter_mut().zip(from).for_each(|(into, from)| into.append(from));
             }
             Ok(())
-        });
+        };
+        let pushed = match self.scope.watching(&plan.shape) {
+            None => self.builder.row(table, op, copy),
+            Some(watch) => {
+                self.builder.row(table, op, |columns| watch.record(plan, op, columns, copy))
+            }
+        };
         match pushed {
             Ok(pushed) => pushed,
         }
