@@ -112,18 +112,19 @@ impl<'a> Event<'a> {
             16 => Ok(Body::Xid),
             19 => Ok(Body::TableMap),
             23..=25 | 30..=32 => Ok(Body::Rows),
-            26 => Err(BinlogError::Unsupported(
-                "the server wrote an INCIDENT event: it lost events of its own log; the device needs a new snapshot".into(),
+            26 => Err(BinlogError::Lost(
+                "the server wrote an INCIDENT event: it lost events of its own log".into(),
             )),
             27 | 41 => Ok(Body::Heartbeat),
             28 | 29 | 160 => Ok(Body::Ignored), // IGNORABLE, ROWS_QUERY, MariaDB ANNOTATE_ROWS
             33 => parse_gtid(self.data, true),
             34 => parse_gtid(self.data, false),
-            35 => Ok(Body::Ignored), // PREVIOUS_GTIDS
+            35 => Ok(Body::Ignored),      // PREVIOUS_GTIDS
             36 | 37 => Ok(Body::Ignored), // group replication's own
             38 => parse_xa_prepare(self.data),
             39 => Err(BinlogError::Setting(
-                "a partial JSON update: run SET GLOBAL binlog_row_value_options='' on the device".into(),
+                "a partial JSON update: run SET GLOBAL binlog_row_value_options='' on the device"
+                    .into(),
             )),
             40 => Ok(Body::Payload),
             42 => parse_tagged_gtid(self.data),

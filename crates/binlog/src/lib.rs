@@ -55,6 +55,9 @@ pub enum BinlogError {
     /// The server writes less than is needed to copy rows exactly.
     #[error("{0}")]
     Setting(String),
+    /// The log no longer tells what is needed: only a new copy of the tables brings it back.
+    #[error("{0}: the device needs a new snapshot")]
+    Lost(String),
     /// A kind of event or column that this build does not carry.
     #[error("{0}")]
     Unsupported(String),

@@ -2,6 +2,7 @@
 
 use crate::capture::CaptureError;
 use std::path::PathBuf;
+use tributary_binlog::BinlogError;
 use tributary_runtime::exit;
 use tributary_wire::Position;
 
@@ -142,7 +143,13 @@ impl Error {
     /// True when the log no longer holds, or never held, what follows on the copy: only a snapshot
     /// brings the copy back to the device.
     pub fn needs_snapshot(&self) -> bool {
-        matches!(self, Self::OutOfReach { .. } | Self::Capture(CaptureError::NotThere(_)))
+        match self {
+            Self::OutOfReach { .. } | Self::Capture(CaptureError::NotThere(_)) => true,
+            Self::Capture(CaptureError::Event { source, .. }) => {
+                matches!(source, BinlogError::Lost(_))
+            }
+            _ => false,
+        }
     }
 
     /// The one place that decides what is worth another try.

@@ -284,7 +284,7 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// The next event of a compressed transaction, as slowly as batches leave.
+    /// Goes on with an event that is not taken at once, as slowly as batches leave.
     fn unpack(&mut self) -> Result<(), Error> {
         self.tail.pause();
         let mut sealed = Vec::new();

@@ -3,6 +3,7 @@
 use crate::harness::{Lab, applied, changes, is_done};
 use mysql_async::prelude::Queryable;
 use std::fs::OpenOptions;
+use tributary_publisher::config::WhenLost;
 use tributary_testkit::{Flavour, MySqlOptions};
 
 /// A statement over and over, as one transaction can hold.
@@ -111,7 +112,7 @@ async fn an_undoing_of_more_than_is_kept_stops_the_device() {
         "COMMIT",
     ])
     .await;
-    let error = lab.publish().error().await.to_string();
+    let error = halted(&lab).await;
     assert!(error.contains("undoes changes of its own") && error.contains("snapshot"), "{error}");
 }
 
@@ -214,7 +215,7 @@ async fn more_prepared_than_is_kept_stops_the_device() {
         let [start, end] = [format!("XA START '{n}'"), format!("XA END '{n}'")];
         lab.sql(&[&start, &insert, &end, &format!("XA PREPARE '{n}'")]).await;
     }
-    let error = lab.publish().error().await.to_string();
+    let error = halted(&lab).await;
     assert!(error.contains("hold more than 32 MiB"), "{error}");
 }
 
@@ -248,22 +249,40 @@ async fn a_transaction_that_a_crash_cut_off_is_not_published() {
     assert_eq!(got, ["t1", "t3"]);
 }
 
+/// A device whose copy has begun.
+async fn become_known(lab: &Lab) {
+    let publisher = lab.publish();
+    let batches = lab.read_until(|_| true).await;
+    publisher.stop().await;
+    lab.answer(batches.last().map(applied));
+}
+
+/// What a publisher says that must not copy the tables again.
+async fn halted(lab: &Lab) -> String {
+    let mut config = lab.config();
+    config.snapshot.when_lost = WhenLost::Halt;
+    let running = lab.publish_with(config);
+    running.error().await.to_string()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_was_cut_off_where_it_cannot_be_left_out_stops_the_device() {
     // Within an event the server itself does not serve its log any further.
     let mut lab = Lab::start(Flavour::MariaDb).await;
     prepare(&lab).await;
+    become_known(&lab).await;
     lab.sql(&["INSERT INTO app.t VALUES (1, '')"]).await;
     cut_last_event(&mut lab, 10).await;
-    let error = lab.publish().error().await.to_string();
+    let error = halted(&lab).await;
     assert!(error.contains("truncated in the middle of event"), "{error}");
 
     // The beginning of a large transaction is published before its end is known.
     let mut lab = Lab::start(Flavour::MariaDb).await;
     prepare(&lab).await;
+    become_known(&lab).await;
     lab.sql(&[LARGE]).await;
     cut_last_event(&mut lab, 0).await;
     lab.sql(&["INSERT INTO app.t VALUES (3, '')"]).await;
-    let error = lab.publish().error().await.to_string();
+    let error = halted(&lab).await;
     assert!(error.contains("part of which is carried"), "{error}");
 }

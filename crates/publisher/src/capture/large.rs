@@ -3,7 +3,7 @@
 //! They are opened, and then gone on with step by step, so that an event of any size waits for the batches
 //! that it fills.
 
-use super::{Capture, CaptureError, LogEvent};
+use super::{Capture, CaptureError, LogEvent, Mapped};
 use std::io::{self, BufRead, Cursor, Read};
 use std::sync::Arc;
 use tributary_binlog::{
@@ -207,17 +207,11 @@ impl Capture {
         origin: Origin,
         sealed: &mut Vec<Seal>,
     ) -> Result<(), CaptureError> {
+        if !self.carries_at_once(sealed)? {
+            return self.drain(source, origin);
+        }
         let stream = RowStream::open(code, source, bytes);
         let stream = stream.map_err(|error| self.stream_error(error))?;
-        match self.open.as_ref().filter(|open| open.begun) {
-            None => return Err(self.malformed("rows", "rows outside a transaction")),
-            // Nothing of this size is kept until its outcome is known.
-            Some(open) if open.is_xa => return Err(self.xa_too_large()),
-            Some(_) => self.release(sealed)?,
-        }
-        if !self.tell()? {
-            return self.leave(stream.into_inner(), origin);
-        }
         let (plan, carried) = self.plan_of(stream.table_id)?;
         let rows = OpenRows { stream, plan, carried, origin };
         self.opened = Some(Opened::Rows(Box::new(rows)));
@@ -225,12 +219,14 @@ impl Capture {
     }
 
     /// Passes over rows that were carried before.
-    fn leave(&mut self, mut source: RowSource, origin: Origin) -> Result<(), CaptureError> {
-        if matches!(source, RowSource::Inside(_)) {
-            io::copy(&mut source, &mut io::sink())
-                .map_err(|error| self.stream_error(error.into()))?;
+    fn drain(&mut self, source: RowSource, origin: Origin) -> Result<(), CaptureError> {
+        if let RowSource::Inside(mut body) = source {
+            io::copy(&mut body, &mut io::sink()).map_err(CaptureError::Stored)?;
+            let payload = body.finish().map_err(|source| self.event_error(source))?;
+            self.opened = Some(Opened::Payload(payload, origin));
         }
-        self.close(source, origin)
+        self.past(origin);
+        Ok(())
     }
 
     fn go_on(
@@ -241,7 +237,7 @@ impl Capture {
         for _ in 0..STEPS {
             let OpenRows { stream, plan, carried, .. } = &mut *rows;
             if !self.step(stream, plan, *carried, sealed)? {
-                return self.close(rows.stream.into_inner(), rows.origin);
+                return self.close(*rows);
             }
             if !sealed.is_empty() {
                 break;
@@ -251,12 +247,15 @@ impl Capture {
         Ok(())
     }
 
-    fn close(&mut self, source: RowSource, origin: Origin) -> Result<(), CaptureError> {
-        if let RowSource::Inside(body) = source {
-            let payload = body.finish().map_err(|source| self.event_error(source))?;
-            self.opened = Some(Opened::Payload(payload, origin));
+    fn close(&mut self, rows: OpenRows) -> Result<(), CaptureError> {
+        match rows.stream.into_inner() {
+            RowSource::Alone(_) => {}
+            RowSource::Inside(body) => {
+                let payload = body.finish().map_err(|source| self.event_error(source))?;
+                self.opened = Some(Opened::Payload(payload, rows.origin));
+            }
         }
-        self.past(origin);
+        self.past(rows.origin);
         Ok(())
     }
 
@@ -270,6 +269,20 @@ impl Capture {
         match error {
             StreamError::Event(source) => self.event_error(source),
             StreamError::Io(source) => CaptureError::Stored(source),
+        }
+    }
+
+    /// The plan of a table, and whether its rows are carried.
+    pub(super) fn plan_of(&self, table_id: u64) -> Result<(Arc<TablePlan>, bool), CaptureError> {
+        if self.open.as_ref().is_none_or(|open| !open.begun) {
+            return Err(self.malformed("rows", "rows outside a transaction"));
+        }
+        match self.maps.get(&table_id) {
+            None => Err(self.malformed("rows", "rows without a table map")),
+            Some(Mapped { plan, left, .. }) => {
+                let known = self.open.as_ref().is_some_and(|open| open.known);
+                Ok((Arc::clone(plan), !*left && !known))
+            }
         }
     }
 }

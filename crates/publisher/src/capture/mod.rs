@@ -148,6 +148,8 @@ pub struct Capture {
     prepared: Prepared,
     /// The newest boundary that was read.
     boundary: Position,
+    /// Where a reader restarts for a transaction that was prepared when the log stood there.
+    pinned: Option<Resume>,
     maps: HashMap<u64, Mapped>,
     scope: Scope,
     /// What lies before the newest boundary; `None` where that is not known.
@@ -195,6 +197,7 @@ impl Capture {
             spare: Held::default(),
             prepared: Prepared::default(),
             boundary: resume,
+            pinned: None,
             maps: HashMap::new(),
             scope: Scope::default(),
             gtids: None,
@@ -239,10 +242,10 @@ impl Capture {
         if let Some((_, end)) = log.span {
             self.offset = end;
         }
-        self.seal_when_full(sealed)
+        self.seal_if_full(sealed)
     }
 
-    fn seal_when_full(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+    fn seal_if_full(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
         // Transactions stay whole while they fit: inside one, a third more is let in.
         let third = if self.open.is_some() { self.body_bytes_soft / 3 } else { 0 };
         if self.builder.body_bytes() >= self.body_bytes_soft + third && self.builder.has_changes() {
@@ -266,7 +269,7 @@ impl Capture {
     /// # Errors
     /// When compression fails.
     pub fn seal(&mut self) -> Result<Seal, CaptureError> {
-        let resume = self.prepared.resume().cloned().unwrap_or_else(|| self.resume());
+        let resume = self.pinned.clone().unwrap_or_else(|| self.resume());
         let snapshot = self.scope.cursor().cloned();
         self.builder.resume_at(Resume { snapshot, ..resume });
         Ok(self.builder.seal()?)
@@ -327,6 +330,9 @@ impl Capture {
     /// Notes a boundary, and the transaction that lies behind it now.
     fn passed(&mut self, at: Position, gtid: Option<&str>) -> Result<(), CaptureError> {
         self.boundary = at;
+        if at >= self.builder.end() {
+            self.pinned = self.prepared.resume().cloned();
+        }
         if let (Some(gtids), Some(gtid)) = (&mut self.gtids, gtid) {
             let inserted = gtids.insert(gtid);
             inserted.map_err(|source| self.event_error(source))?;

@@ -29,14 +29,6 @@ impl Capture {
         Ok(())
     }
 
-    /// The plan of a table, and whether its rows are carried.
-    pub(super) fn plan_of(&self, table_id: u64) -> Result<(Arc<TablePlan>, bool), CaptureError> {
-        let known = self.open.as_ref().is_some_and(|open| open.known);
-        let mapped = self.maps.get(&table_id);
-        let mapped = mapped.ok_or_else(|| self.malformed("rows", "rows without a table map"))?;
-        Ok((Arc::clone(&mapped.plan), !mapped.left && !known))
-    }
-
     pub(super) fn rows(
         &mut self,
         log: &LogEvent<'_>,
@@ -52,7 +44,7 @@ impl Capture {
             let whole = if carried && !self.is_skipping() {
                 self.row(&mut rows, &plan, sealed)?
             } else {
-                self.pass(&mut rows, &plan, carried)?
+                self.pass(&mut rows, &plan)?
             };
             if !whole {
                 let mut stream = rows.stream();
@@ -64,17 +56,10 @@ impl Capture {
     }
 
     /// Walks past a row that is not carried, or was. False where it may be several changes.
-    fn pass(
-        &mut self,
-        rows: &mut Rows<'_>,
-        plan: &TablePlan,
-        carried: bool,
-    ) -> Result<bool, CaptureError> {
+    fn pass(&mut self, rows: &mut Rows<'_>, plan: &TablePlan) -> Result<bool, CaptureError> {
         let whole = rows.skip_next(plan).map_err(|source| self.event_error(source))?;
         if whole && !self.skip_one() {
             self.builder.skip(1);
-        }
-        if whole && !carried {
             self.scope.note_left(&plan.shape, 1);
         }
         Ok(whole)
@@ -141,14 +126,12 @@ impl Capture {
         if matches!(step, Step::Done) {
             return Ok(false);
         }
-        if !carried && matches!(step, Step::Row(_)) {
-            self.scope.note_left(&plan.shape, 1);
-        }
         if self.skip_one() {
             return Ok(true);
         }
         if !carried {
             self.builder.skip(1);
+            self.scope.note_left(&plan.shape, 1);
             return Ok(true);
         }
         let mut pushed = self.push_step(&step, op, plan);
@@ -157,7 +140,7 @@ impl Capture {
             pushed = self.push_step(&step, op, plan);
         }
         self.taken(pushed)?;
-        self.seal_when_full(sealed)?;
+        self.seal_if_full(sealed)?;
         Ok(true)
     }
 
@@ -168,7 +151,7 @@ impl Capture {
             Step::Row(row) => row,
         };
         let table = self.builder.table(&plan.shape);
-        let copy = |columns: &mut TableColumns| -> Result<(), Infallible> {
+        let write = |columns: &mut TableColumns| -> Result<(), Infallible> {
             let pairs = [
                 (&mut columns.images, &row.images),
                 (&mut columns.identities, &row.identities),
@@ -180,9 +163,9 @@ impl Capture {
             Ok(())
         };
         let pushed = match self.scope.watching(&plan.shape) {
-            None => self.builder.row(table, op, copy),
+            None => self.builder.row(table, op, write),
             Some(watch) => {
-                self.builder.row(table, op, |columns| watch.record(plan, op, columns, copy))
+                self.builder.row(table, op, |columns| watch.record(plan, op, columns, write))
             }
         };
         match pushed {

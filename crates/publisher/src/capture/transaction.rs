@@ -10,8 +10,8 @@ use tributary_wire::{Position, Pushed, Seal, Statement};
 const HELD_BYTES_MAX: usize = 4 << 20;
 
 fn undone() -> BinlogError {
-    BinlogError::Unsupported(format!(
-        "a transaction undoes changes of its own that are carried already (it holds more than {} MiB), or a statement; the device needs a new snapshot",
+    BinlogError::Lost(format!(
+        "a transaction undoes changes of its own that are carried already (it holds more than {} MiB), or a statement",
         HELD_BYTES_MAX >> 20
     ))
 }
@@ -94,7 +94,7 @@ impl Capture {
     }
 
     /// Carries what was kept of the open transaction; what follows is carried as it comes.
-    pub(super) fn release(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+    fn release(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
         let is_past = self.is_past();
         let Some(open) = self.open.as_mut() else { return Ok(()) };
         let held = std::mem::take(&mut open.held);
@@ -102,11 +102,25 @@ impl Capture {
         if !is_past && !held.is_empty() {
             for log in held.events() {
                 self.carry(&log, sealed)?;
-                self.seal_when_full(sealed)?;
+                self.seal_if_full(sealed)?;
             }
         }
         self.spare = held.recycled();
         Ok(())
+    }
+
+    /// What follows is too large to be kept, and carried as it is read. False when it was before.
+    pub(super) fn carries_at_once(&mut self, sealed: &mut Vec<Seal>) -> Result<bool, CaptureError> {
+        let Some(open) = self.open.as_ref().filter(|open| open.begun) else {
+            return Err(self.malformed("rows", "rows outside a transaction"));
+        };
+        if open.is_xa && !open.released {
+            return Err(self.xa_too_large());
+        }
+        if !open.released {
+            self.release(sealed)?;
+        }
+        self.tell()
     }
 
     fn carry(&mut self, log: &LogEvent<'_>, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
@@ -190,10 +204,9 @@ impl Capture {
     pub(super) fn cut_off(&mut self, name: &str) -> Result<(), CaptureError> {
         let Some(open) = self.open.take() else { return Ok(()) };
         if open.told || self.server != Server::MariaDb {
-            return Err(self.malformed(
-                "ROTATE",
-                &format!("{name} follows inside a transaction, part of which is carried: the device needs a new snapshot"),
-            ));
+            return Err(self.event_error(BinlogError::Lost(format!(
+                "{name} follows inside a transaction, part of which is carried"
+            ))));
         }
         self.spare = open.held.recycled();
         Ok(())

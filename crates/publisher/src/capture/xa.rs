@@ -113,8 +113,8 @@ impl Capture {
             }
             // What was carried before needs no rows any more.
             None if commits && !is_past => {
-                return Err(self.event_error(BinlogError::Unsupported(format!(
-                    "XA transaction {xid} is committed, and was prepared before the place where reading began: the device needs a new snapshot"
+                return Err(self.event_error(BinlogError::Lost(format!(
+                    "XA transaction {xid} is committed, and was prepared before the place where reading began"
                 ))));
             }
             Some(_) | None => {}
@@ -124,8 +124,8 @@ impl Capture {
 
     /// Refuses an XA transaction that is too large to be kept until it is decided.
     pub(super) fn xa_too_large(&self) -> CaptureError {
-        self.event_error(BinlogError::Unsupported(format!(
-            "XA transactions that are prepared and not decided hold more than {} MiB: decide them sooner, or split them; the device then needs a new snapshot",
+        self.event_error(BinlogError::Lost(format!(
+            "XA transactions that are prepared and not decided hold more than {} MiB: decide them sooner, or split them",
             PREPARED_BYTES_MAX >> 20
         )))
     }
