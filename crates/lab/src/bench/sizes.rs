@@ -86,12 +86,18 @@ async fn measure(options: &StackOptions, case: Case) -> Result<Measured> {
         _ => None,
     };
     stack.ready(READY).await?;
-    stack.devices[0].publisher.kill();
+    cases::prepare(&stack.devices[0]).await?;
+    published(&mut stack.devices[0], READY).await?;
+    // A device that is known: what follows is read from its log.
+    stack.devices[0].publisher.stop()?;
+    if let Some(cloud) = &cloud {
+        cloud.be_silent();
+    }
     case.write(&stack.devices[0]).await?;
-
-    let began = Instant::now();
     stack.devices[0].publisher.start()?;
-    published(&mut stack.devices[0], began + DEADLINE).await?;
+    connected(&stack.devices[0].publisher).await?;
+    let began = Instant::now();
+    published(&mut stack.devices[0], DEADLINE).await?;
     if cloud.is_none() {
         stack.caught_up(DEADLINE).await?;
     }
@@ -107,7 +113,8 @@ async fn measure(options: &StackOptions, case: Case) -> Result<Measured> {
 }
 
 /// Waits until everything that the device's log holds now is stored.
-async fn published(device: &mut Device, until: Instant) -> Result<()> {
+async fn published(device: &mut Device, patience: Duration) -> Result<()> {
+    let until = Instant::now() + patience;
     let (file, offset) = device.head().await?;
     #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
     let head = (f64::from(file), offset as f64);
@@ -123,6 +130,22 @@ async fn published(device: &mut Device, until: Instant) -> Result<()> {
         }
         if Instant::now() > until || !device.publisher.is_running() {
             bail!("the log is not published\n{}", device.publisher.log_tail(15));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until the source's log is being read.
+async fn connected(publisher: &Service) -> Result<()> {
+    let until = Instant::now() + READY;
+    loop {
+        if let Ok(metrics) = publisher.metrics().await
+            && metrics.get("tributary_publisher_source_connected", &[]) == Some(1.0)
+        {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            bail!("the publisher does not read the log\n{}", publisher.log_tail(15));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
