@@ -1,7 +1,7 @@
 //! Statements about rows, as bytes.
 
 use crate::literal::{self, Encoding};
-use crate::net::{ChunkRows, Key, RowRef, Side, TableWork};
+use crate::net::{Key, RowRef, Side, TableWork};
 use crate::plan::{Context, PlanError, is_error_value};
 use crate::script::{Expect, Script};
 use crate::session::{SQL_MODE, SQL_MODE_LENIENT};
@@ -43,10 +43,10 @@ pub(crate) enum Verb {
 
 /// Writes statements about one table.
 pub(crate) struct Writer<'a> {
-    work: &'a TableWork<'a>,
-    context: Context<'a>,
+    pub(crate) work: &'a TableWork<'a>,
+    pub(crate) context: Context<'a>,
     columns: &'a Columns,
-    table: String,
+    pub(crate) table: String,
 }
 
 // === impl Writer ===
@@ -105,74 +105,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// `DELETE` of all rows with `lower < key <= upper`, but for those that are kept.
-    pub(crate) fn delete_range(
-        &self,
-        rows: &ChunkRows<'_>,
-        script: &mut Script,
-    ) -> Result<(), PlanError> {
-        script.add(self.context.owner, Expect::Slowly, |sql| {
-            let start = sql.len();
-            sql.extend_from_slice(format!("DELETE FROM {}", self.table).as_bytes());
-            let mut glue: &[u8] = b" WHERE ";
-            for (bound, strictly, last) in [(rows.lower(), ">", ">"), (rows.upper(), "<", "<=")] {
-                let Some(bound) = bound else { continue };
-                sql.extend_from_slice(glue);
-                self.beyond(sql, &bound, strictly, last)?;
-                glue = b" AND ";
-            }
-            if rows.kept().len() > 0 {
-                sql.extend_from_slice(glue);
-                sql.extend_from_slice(format!("({}) NOT IN (", self.key_names()).as_bytes());
-                for key in rows.kept() {
-                    self.key(sql, &key)?;
-                    sql.push(b',');
-                }
-                close(sql);
-            }
-            self.check_length(sql.len() - start)
-        })
-    }
-
-    /// `a>=1 AND (a>1 OR (a=1 AND (b>2)))`: beyond a key in key order. The first condition is there for the
-    /// optimizers, which do not see the range of an index in the rest.
-    fn beyond(
-        &self,
-        sql: &mut Vec<u8>,
-        bound: &Key<'_>,
-        strictly: &str,
-        last: &str,
-    ) -> Result<(), PlanError> {
-        let compare = |sql: &mut Vec<u8>, index: usize, operator: &str| {
-            let column = self.work.identity[index];
-            let name = quote(&self.shape(column.into()).name);
-            sql.extend_from_slice(format!("{name}{operator}").as_bytes());
-            self.key_value(sql, bound, index)
-        };
-        let columns = self.work.identity.len();
-        if columns > 1 {
-            compare(sql, 0, &format!("{strictly}="))?;
-            sql.extend_from_slice(b" AND ");
-        }
-        for index in 0..columns {
-            sql.push(b'(');
-            compare(sql, index, if index + 1 == columns { last } else { strictly })?;
-            if index + 1 < columns {
-                sql.extend_from_slice(b" OR (");
-                compare(sql, index, "=")?;
-                sql.extend_from_slice(b" AND ");
-            }
-        }
-        sql.extend(std::iter::repeat_n(b')', 2 * columns - 1));
-        Ok(())
-    }
-
-    fn key_names(&self) -> String {
+    pub(crate) fn key_names(&self) -> String {
         let names = self.work.identity.iter().map(|&column| quote(&self.shape(column.into()).name));
         names.collect::<Vec<_>>().join(",")
     }
 
-    fn key(&self, sql: &mut Vec<u8>, key: &Key<'_>) -> Result<(), PlanError> {
+    pub(crate) fn key(&self, sql: &mut Vec<u8>, key: &Key<'_>) -> Result<(), PlanError> {
         sql.push(b'(');
         for index in 0..self.work.identity.len() {
             self.key_value(sql, key, index)?;
@@ -182,7 +120,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn key_value(&self, sql: &mut Vec<u8>, key: &Key<'_>, index: usize) -> Result<(), PlanError> {
+    pub(crate) fn key_value(
+        &self,
+        sql: &mut Vec<u8>,
+        key: &Key<'_>,
+        index: usize,
+    ) -> Result<(), PlanError> {
         let column = self.work.identity[index];
         let cell = key.cell(index, column);
         if let Some(Cell::Staged { .. }) = cell {
@@ -373,7 +316,7 @@ impl<'a> Writer<'a> {
             .map_err(|source| PlanError::Value { table: self.name(), source })
     }
 
-    fn check_length(&self, bytes: usize) -> Result<(), PlanError> {
+    pub(crate) fn check_length(&self, bytes: usize) -> Result<(), PlanError> {
         if bytes > self.context.statement_bytes_max { Err(self.too_large(bytes)) } else { Ok(()) }
     }
 
@@ -386,7 +329,7 @@ impl<'a> Writer<'a> {
         self.context.target.column(&column.name).is_some_and(|target| target.json)
     }
 
-    fn shape(&self, index: usize) -> &'a ColumnShape {
+    pub(crate) fn shape(&self, index: usize) -> &'a ColumnShape {
         &self.work.shape.columns[index]
     }
 
@@ -409,7 +352,7 @@ fn comparable(column: &ColumnShape, encoding: &Encoding, json: bool) -> String {
 }
 
 /// Turns the last comma into a parenthesis.
-fn close(sql: &mut Vec<u8>) {
+pub(crate) fn close(sql: &mut Vec<u8>) {
     sql.pop();
     sql.push(b')');
 }
