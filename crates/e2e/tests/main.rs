@@ -4,3 +4,4 @@ mod copies;
 mod deaths;
 mod isolation;
 mod lab;
+mod oracle;
