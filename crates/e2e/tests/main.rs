@@ -5,3 +5,4 @@ mod deaths;
 mod isolation;
 mod lab;
 mod oracle;
+mod randomized;
