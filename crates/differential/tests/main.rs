@@ -43,10 +43,13 @@ async fn two_decoders_read_the_same_values(flavour: Flavour) -> Result<()> {
             }
         }
     }
-    println!("{flavour}: {values} values of {} rows; known faults of the other: {known:?}", ours.len());
+    println!(
+        "{flavour}: {values} values of {} rows; known faults of the other: {known:?}",
+        ours.len()
+    );
     // A fault that no longer shows is no exception any more.
     for fault in faults::of(flavour) {
-        ensure!(known.contains_key(&fault), "this fault did not show: {fault}");
+        ensure!(known.contains_key(&fault), "this fault did not show: {fault:?}");
     }
     Ok(())
 }
