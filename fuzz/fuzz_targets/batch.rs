@@ -9,7 +9,7 @@ fuzz_target!(|input: &[u8]| {
     let framed = (!input.starts_with(&MAGIC)).then(|| frame(input));
     let message = framed.as_deref().unwrap_or(input);
     if let Ok(batch) = Batch::decode(message, &Limits::default()) {
-        let _ = (batch.memory_bytes(), batch.rows(), batch.changes());
+        let _ = (batch.memory_bytes(), batch.rows());
     }
 });
 
