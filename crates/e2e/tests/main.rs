@@ -4,4 +4,6 @@ mod copies;
 mod deaths;
 mod isolation;
 mod lab;
+mod oracle;
+mod randomized;
 mod snapshot;

@@ -242,3 +242,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_set_beyond_what_a_double_holds_is_found_as_an_integer() {
+    for (value, name) in [((1 << 53) - 1, "`id`"), (1 << 53, "CAST(`id` AS UNSIGNED)")] {
+        for (key, found) in [(true, format!("WHERE ({name}) IN (")), (false, format!("{name}<=>"))]
+        {
+            let mut shape = (*shape(key, ColumnKind::Integer)).clone();
+            shape.columns[0].kind = ColumnKind::Set;
+            let batch = batch(&Arc::new(shape), &[Step::Delete(value)]);
+            let sql = planned(&batch, &target(false, key), 500).expect("plans");
+            assert!(sql.contains(&found), "{sql}");
+        }
+    }
+}
