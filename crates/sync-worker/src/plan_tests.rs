@@ -72,7 +72,7 @@ fn batch(shape: &Arc<TableShape>, steps: &[Step]) -> Batch {
 fn target(unique_secondary: bool, key: bool) -> TargetTable {
     let columns = ["id", "v"].map(|name| (name.to_owned(), TargetColumn::default()));
     let primary_key = if key { vec!["id".to_owned()] } else { vec![] };
-    TargetTable { columns: columns.into(), primary_key, unique_secondary }
+    TargetTable { columns: columns.into(), primary_key, unique_secondary, ..TargetTable::default() }
 }
 
 fn work(batch: &Batch) -> TableWork<'_> {

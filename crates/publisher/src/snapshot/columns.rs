@@ -25,7 +25,7 @@ pub(crate) fn question(database: &str, table: &str) -> String {
         "SELECT c.column_name, c.data_type, c.column_type, c.is_nullable, c.character_set_name, \
          c.collation_name, COALESCE(o.id, 0), COALESCE(c.datetime_precision, 0), \
          COALESCE(c.numeric_scale, 0), COALESCE(c.character_octet_length, 0), \
-         COALESCE(k.seq_in_index, 0) \
+         COALESCE(k.seq_in_index, 0), COALESCE(k.sub_part, 0) \
          FROM information_schema.columns c \
          LEFT JOIN information_schema.collations o ON o.collation_name = c.collation_name \
          LEFT JOIN information_schema.statistics k ON k.table_schema = c.table_schema \
@@ -41,6 +41,8 @@ struct Column {
     select: String,
     text: Option<(String, String)>,
     key: u64,
+    /// Only its beginning is part of the key.
+    in_part: bool,
 }
 
 impl Columns {
@@ -62,6 +64,10 @@ impl Columns {
             return Ok(None);
         }
         let mut key: Vec<usize> = (0..columns.len()).filter(|&at| columns[at].key > 0).collect();
+        // As the log does: a key of beginnings is none.
+        if key.iter().any(|&at| columns[at].in_part) {
+            key.clear();
+        }
         key.sort_by_key(|&at| columns[at].key);
         let primary_key: Vec<u16> = key.iter().filter_map(|&at| u16::try_from(at).ok()).collect();
         let key_text = key.iter().map(|&at| columns[at].text.clone()).collect();
@@ -178,7 +184,7 @@ fn column(row: &Row) -> Option<Column> {
         scale: u16::try_from(scale).unwrap_or(u16::MAX),
     };
     let text = text(4)?.zip(text(5)?).filter(|_| kind == K::Text);
-    Some(Column { shape, select, text, key: number(10)? })
+    Some(Column { shape, select, text, key: number(10)?, in_part: number(11)? > 0 })
 }
 
 /// The number in `bit(12)`.
