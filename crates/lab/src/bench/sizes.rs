@@ -5,11 +5,12 @@ mod cloud;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use tributary_testkit::Flavour;
 use tributary_testkit::stack::{self, Device, Service, Stack, StackOptions};
 
+use super::peak_mib;
 use cases::Case;
 use cloud::Cloud;
 
@@ -149,14 +150,4 @@ async fn connected(publisher: &Service) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// The largest resident set that a process has had (`VmHWM`).
-fn peak_mib(service: &Service) -> Result<f64> {
-    let pid = service.pid().context("it does not run")?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
-    let kib: f64 = kib.context("the kernel does not say VmHWM")?.trim().parse()?;
-    Ok(kib / 1024.0)
 }
