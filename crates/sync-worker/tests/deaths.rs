@@ -43,11 +43,18 @@ async fn a_worker_that_is_killed_during_a_snapshot_loses_and_repeats_nothing() {
             for message in chunk {
                 publish(&client, &device.id, message.clone()).await;
             }
+            // At work, and not only about to begin.
+            let begun =
+                format!("SELECT COUNT(*) FROM {book}.watermark WHERE device_id='{}'", device.id);
+            eventually(mysql, &begun, &["1"]).await;
             process.child.kill().expect("killed");
         }
-        // Two that both believe the device is theirs, for a while.
+        // Two share the partitions from now on, and all is published again, as after a rewind.
         let processes = ["w", "v"]
             .map(|id| worker::spawn(&setup(id, nats.url(), &[("m", mysql.port())], &book)));
+        for message in &messages {
+            publish(&client, &device.id, message.clone()).await;
+        }
         eventually(mysql, &copied(&device.id), &["200|160|40|40|1|2"]).await;
         eventually(mysql, &totals(&device.id, &book), &["200|43|0"]).await;
         drop(processes);
