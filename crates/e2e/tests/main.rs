@@ -6,3 +6,4 @@ mod isolation;
 mod lab;
 mod oracle;
 mod randomized;
+mod snapshot;

@@ -48,6 +48,7 @@ pub async fn run(
         readiness,
         run,
         after_rewind: false,
+        take_snapshot: false,
     };
     let outcome = tokio::select! {
         outcome = attempts(&mut agent) => outcome,
@@ -81,6 +82,12 @@ async fn attempts(agent: &mut Agent) -> Result<(), Error> {
             }
             Ok(End::SmallerPayload) => {
                 tracing::warn!(device = %agent.device, max_payload = agent.link.max_payload(), "nats-server takes smaller messages than before; packing again");
+            }
+            Err(error) if error.needs_snapshot() && agent.may_take_snapshot() => {
+                tracing::warn!(device = %agent.device, %error, "the log has lost what follows on the copy; every table is copied again");
+                agent.take_snapshot = true;
+                agent.run = fastrand::u64(1..);
+                tokio::time::sleep(backoff.next()).await;
             }
             Err(error) if error.fate() == Fate::Retry => {
                 let pause = backoff.next();

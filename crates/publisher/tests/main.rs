@@ -4,6 +4,12 @@
 mod capture;
 mod command;
 mod examples;
+mod formats;
 mod harness;
+mod large;
+mod login;
+mod model;
 mod recovery;
 mod refusal;
+mod snapshot;
+mod undone;

@@ -21,6 +21,22 @@ pub struct HeartbeatRequest {
     pub head: Option<Position>,
     /// The publisher's version.
     pub version: String,
+    /// How far the snapshot has come that is under way.
+    #[serde(default)]
+    pub snapshot: Option<SnapshotProgress>,
+}
+
+/// How far a snapshot has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SnapshotProgress {
+    /// Tables that are copied.
+    pub tables_done: u64,
+    /// Tables there are.
+    pub tables: u64,
+    /// Rows that were copied since the publisher started.
+    pub rows_done: u64,
+    /// Rows that are left, as the server estimates them.
+    pub rows_left: u64,
 }
 
 /// The cloud's answer. No answer is sent by a worker that cannot reach the device's shard: only `None` in
