@@ -75,11 +75,8 @@ fn chosen(device: Flavour, shard: Flavour) -> Vec<Case> {
 async fn every_value_arrives(device: Flavour, shard: Flavour, mode: Mode) -> Result<()> {
     let mut options = options(&[device], &[shard], 1)?;
     options.durable = false;
-    let mut stack = if mode == Mode::Snapshot {
-        Stack::servers(&options)?
-    } else {
-        start(&options).await?
-    };
+    let mut stack =
+        if mode == Mode::Snapshot { Stack::servers(&options)? } else { start(&options).await? };
     let cases = chosen(device, shard);
     if mode == Mode::Backlog {
         stack.devices[0].publisher.kill();
