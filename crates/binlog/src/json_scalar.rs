@@ -101,6 +101,14 @@ fn decimal(raw: &[u8], out: &mut String) -> Result<(), BinlogError> {
     })
 }
 
+/// True for a number in a document's text, as MySQL prints it, that reads back as the same one when the
+/// text is parsed. What does not is a DECIMAL: its text has digits that no integer or DOUBLE is printed with.
+#[must_use]
+pub fn is_json_number(text: &str) -> bool {
+    // Only a DOUBLE is printed with an exponent.
+    survives(text) || text.contains('e') && text.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
 /// JSON text without a point is read as an integer, with one as a double.
 fn survives(text: &str) -> bool {
     if !text.contains('.') {
@@ -213,6 +221,7 @@ mod tests {
 
     #[test]
     fn decimals_keep_every_digit() {
+        assert!(is_json_number("1e22") && !is_json_number("1.50") && !is_json_number("1e999"));
         assert!(survives("0.5") && survives("-12.25") && survives("18446744073709551615"));
         for text in
             ["0.50", "18446744073709551616", "12345678901234567890.123", "0.0000000000000001"]

@@ -38,6 +38,7 @@ mod mutation_tests;
 pub use event::{Body, Event};
 pub use gtids::Gtids;
 pub use inflate::rows_stream;
+pub use json_scalar::is_json_number;
 pub use payload::{Inner, InnerBody, Payload};
 pub use query::QueryEvent;
 pub use rows::Rows;

@@ -3,9 +3,9 @@
 use crate::events;
 use anyhow::{Context, Result, bail};
 use rmpv::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use tributary_binlog::{Body, Event, Rows, TablePlan};
+use tributary_binlog::{Body, Event, Rows, Server, Step, TablePlan};
 use tributary_testkit::Flavour;
 use tributary_wire::{ColumnBuffer, Op, TableColumns, TableShape};
 
@@ -38,39 +38,68 @@ pub(crate) fn read(log: &[u8], flavour: Flavour) -> Result<Vec<Row>> {
     Ok(images)
 }
 
-fn compile(data: &[u8], _flavour: Flavour) -> Result<TablePlan> {
-    Ok(TablePlan::compile(data)?)
+fn compile(data: &[u8], flavour: Flavour) -> Result<TablePlan> {
+    let server = match flavour {
+        Flavour::MySql => Server::MySql,
+        Flavour::MariaDb => Server::MariaDb,
+    };
+    Ok(TablePlan::compile(data, server)?)
 }
 
 fn row(rows: &mut Rows<'_>, plan: &TablePlan, images: &mut Vec<Row>) -> Result<()> {
+    let mut columns = TableColumns::of(&plan.shape);
+    let (op, here) = (rows.op, rows.clone());
+    if rows.write_next(plan, &mut columns)? {
+        return push(op, plan, &columns, &mut VecDeque::new(), images);
+    }
+    // Large values go ahead of their row in pieces.
+    let mut stream = here.stream();
+    let mut pieces = VecDeque::new();
+    loop {
+        match stream.next(plan, 0)? {
+            Step::Piece(piece) => pieces.push_back(piece.to_vec()),
+            Step::Row(row) => return push(op, plan, row, &mut pieces, images),
+            Step::Done => bail!("a row ends early"),
+        }
+    }
+}
+
+/// `ahead` are the pieces that went ahead of the row, in the order of the event.
+fn push(
+    op: Op,
+    plan: &TablePlan,
+    columns: &TableColumns,
+    ahead: &mut VecDeque<Vec<u8>>,
+    images: &mut Vec<Row>,
+) -> Result<()> {
     let (table, identity) = (&plan.shape, plan.shape.identity());
-    let buffers = |count: usize| vec![ColumnBuffer::default(); count];
-    let mut columns = TableColumns {
-        images: buffers(table.columns.len()),
-        identities: buffers(identity.len()),
-        before: buffers(identity.len()),
-    };
-    rows.write_next(plan, &mut columns)?;
-    let old = if rows.op == Op::Update { &columns.before } else { &columns.identities };
-    if rows.op != Op::Insert {
+    let old = if op == Op::Update { &columns.before } else { &columns.identities };
+    if op != Op::Insert {
         let mut cells = vec![None; table.columns.len()];
-        for (&column, buffer) in identity.iter().zip(old) {
-            cells[usize::from(column)] = Some(value(buffer)?);
+        // The order of the event, not the key's.
+        let mut carried: Vec<_> = identity.iter().zip(old).collect();
+        carried.sort_by_key(|(column, _)| **column);
+        for (&column, buffer) in carried {
+            cells[usize::from(column)] = Some(value(buffer, ahead)?);
         }
         images.push(Row { table: Arc::clone(table), cells });
     }
-    if rows.op != Op::Delete {
-        let cells = columns.images.iter().map(|buffer| value(buffer).map(Some));
+    if op != Op::Delete {
+        let cells = columns.images.iter().map(|buffer| value(buffer, ahead).map(Some));
         images.push(Row { table: Arc::clone(table), cells: cells.collect::<Result<_>>()? });
     }
     Ok(())
 }
 
-fn value(buffer: &ColumnBuffer) -> Result<Value> {
+fn value(buffer: &ColumnBuffer, ahead: &mut VecDeque<Vec<u8>>) -> Result<Value> {
     let mut encoded = buffer.encoded();
     let value = rmpv::decode::read_value(&mut encoded)?;
     if !encoded.is_empty() {
         bail!("more than one cell");
     }
-    Ok(value)
+    // A position, and the number of pieces.
+    let Value::Ext(_, staged) = &value else { return Ok(value) };
+    let count = staged.last_chunk().map_or(0, |count| u32::from_be_bytes(*count));
+    let pieces = ahead.drain(..(count as usize).min(ahead.len()));
+    Ok(Value::Binary(pieces.flatten().collect()))
 }

@@ -15,7 +15,7 @@ mod script;
 mod texts;
 mod times;
 
-use crate::lab::{arrived, equal, options, seed, start};
+use crate::lab::{DEADLINE, arrived, equal, options, seed, start};
 use anyhow::{Context, Result};
 use case::{Case, State};
 use fastrand::Rng;
@@ -31,6 +31,8 @@ enum Mode {
     Live,
     /// Through the binlog, read when everything has been written: the changes fold into their net effect.
     Backlog,
+    /// By the snapshot: they were there before the device first connected, and its log is lost.
+    Snapshot,
 }
 
 /// A strict session, so that a value that the server would bend is an error in the case, and with the
@@ -73,7 +75,8 @@ fn chosen(device: Flavour, shard: Flavour) -> Vec<Case> {
 async fn every_value_arrives(device: Flavour, shard: Flavour, mode: Mode) -> Result<()> {
     let mut options = options(&[device], &[shard], 1)?;
     options.durable = false;
-    let mut stack = start(&options).await?;
+    let mut stack =
+        if mode == Mode::Snapshot { Stack::servers(&options)? } else { start(&options).await? };
     let cases = chosen(device, shard);
     if mode == Mode::Backlog {
         stack.devices[0].publisher.kill();
@@ -88,15 +91,24 @@ async fn every_value_arrives(device: Flavour, shard: Flavour, mode: Mode) -> Res
                 conn.query_drop(&statement).await.with_context(|| statement.clone())?;
             }
         }
-        if mode == Mode::Live {
-            compare(&mut stack, &cases).await.with_context(|| format!("after {phase:?}"))?;
+        match mode {
+            Mode::Live => {
+                compare(&mut stack, &cases).await.with_context(|| format!("after {phase:?}"))?;
+            }
+            // What the log brings then meets what the snapshot brought.
+            Mode::Snapshot if phase == Phase::Insert => {
+                stack.devices[0].forget_log(DEADLINE).await?;
+                stack.launch()?;
+                stack.ready(DEADLINE).await?;
+                compare(&mut stack, &cases).await.context("after the snapshot")?;
+            }
+            Mode::Snapshot | Mode::Backlog => {}
         }
     }
     if mode == Mode::Backlog {
         stack.devices[0].publisher.start()?;
-        compare(&mut stack, &cases).await?;
     }
-    Ok(())
+    compare(&mut stack, &cases).await
 }
 
 async fn compare(stack: &mut Stack, cases: &[Case]) -> Result<()> {
@@ -137,6 +149,26 @@ async fn every_value_arrives_at_mysql_out_of_a_backlog() -> Result<()> {
 #[tokio::test]
 async fn every_value_arrives_at_mariadb_out_of_a_backlog() -> Result<()> {
     every_value_arrives(MariaDb, MariaDb, Mode::Backlog).await
+}
+
+#[tokio::test]
+async fn every_value_that_was_there_before_arrives_from_mysql_at_mysql() -> Result<()> {
+    every_value_arrives(MySql, MySql, Mode::Snapshot).await
+}
+
+#[tokio::test]
+async fn every_value_that_was_there_before_arrives_from_mariadb_at_mariadb() -> Result<()> {
+    every_value_arrives(MariaDb, MariaDb, Mode::Snapshot).await
+}
+
+#[tokio::test]
+async fn every_value_that_was_there_before_arrives_from_mysql_at_mariadb() -> Result<()> {
+    every_value_arrives(MySql, MariaDb, Mode::Snapshot).await
+}
+
+#[tokio::test]
+async fn every_value_that_was_there_before_arrives_from_mariadb_at_mysql() -> Result<()> {
+    every_value_arrives(MariaDb, MySql, Mode::Snapshot).await
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Rows as the server answers a SELECT with them, in wire form.
 
+use super::json;
 use crate::Error;
 use mysql_async::Value;
 use tributary_wire::{Cell, ColumnBuffer, ColumnKind, ColumnShape, TableShape};
@@ -101,7 +102,8 @@ fn write(column: &ColumnShape, value: &Value, out: &mut ColumnBuffer) -> Option<
             let total = seconds * 1_000_000 + i64::from(micros);
             out.push_int(if negative { -total } else { total });
         }
-        (K::Text | K::Binary | K::Json | K::Geometry | K::Vector, Value::Bytes(bytes)) => {
+        (K::Json, Value::Bytes(answer)) => out.push_bytes(&json::carried(answer)?),
+        (K::Text | K::Binary | K::Geometry | K::Vector, Value::Bytes(bytes)) => {
             out.push_bytes(bytes);
         }
         _ => return None,

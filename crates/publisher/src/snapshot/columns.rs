@@ -1,5 +1,6 @@
 //! A table's columns, from the server's catalog to the shape that its rows have on the wire.
 
+use super::json;
 use crate::Error;
 use mysql_async::Row;
 use std::sync::Arc;
@@ -156,6 +157,7 @@ fn column(row: &Row) -> Option<Column> {
             if data_type == "enum" { K::Enum } else { K::Set }
         }
         "json" => {
+            select = json::selection(&quoted);
             collation = 0;
             K::Json
         }

@@ -24,6 +24,7 @@
 mod catalog;
 mod chunk;
 mod columns;
+mod json;
 mod key;
 mod objects;
 mod reader;
