@@ -105,15 +105,17 @@ async fn read(
          WHERE s.{} AND s.non_unique=0 ORDER BY s.index_name, s.seq_in_index",
         place.replace(" AND ", " AND s.")
     );
-    type IndexRow = (Vec<u8>, Option<Vec<u8>>, Option<u8>);
     let rows: Vec<IndexRow> = session.rows("read the indexes", &sql).await?;
     note_indexes(&mut target, rows);
     Ok(Some(target))
 }
 
-/// Takes in the UNIQUE indexes: name, column (none for an expression), and whether the column's whole value
+/// Of a UNIQUE index: its name, a column (none for an expression), and whether the column's whole value
 /// is in it and never NULL.
-fn note_indexes(target: &mut TargetTable, rows: Vec<(Vec<u8>, Option<Vec<u8>>, Option<u8>)>) {
+type IndexRow = (Vec<u8>, Option<Vec<u8>>, Option<u8>);
+
+/// Takes in the UNIQUE indexes.
+fn note_indexes(target: &mut TargetTable, rows: Vec<IndexRow>) {
     let mut indexes: BTreeMap<Vec<u8>, (Vec<String>, bool)> = BTreeMap::new();
     for (index, column, tells) in rows {
         let column = column.map(|column| text(&column).to_lowercase());

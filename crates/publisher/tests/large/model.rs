@@ -44,7 +44,7 @@ impl Model {
                     at = at.advance(1);
                     let bytes = batch.bytes(batch.pieces[index as usize]).to_vec();
                     self.pieces_max = self.pieces_max.max(bytes.len());
-                    self.note(at, format!("piece {}", crc(&bytes)));
+                    self.note(at, &format!("piece {}", crc(&bytes)));
                     self.pieces.insert(key(at), bytes);
                 }
                 Run::Rows { table, op, image, identity, count } => {
@@ -69,7 +69,7 @@ impl Model {
         let sums = |row: &Option<Row>| {
             row.as_ref().map(|row| row.iter().map(|v| v.as_deref().map(crc)).collect::<Vec<_>>())
         };
-        self.note(at, format!("{op:?} {:?} {:?}", sums(&old), sums(&new)));
+        self.note(at, &format!("{op:?} {:?} {:?}", sums(&old), sums(&new)));
         let key = &block.shape.primary_key;
         let identity_of = |row: &Row| -> Row {
             if key.is_empty() {
@@ -87,9 +87,9 @@ impl Model {
         table.extend(new);
     }
 
-    fn note(&mut self, at: Position, change: String) {
-        let before = self.changes.insert(key(at), change.clone());
-        assert!(before.is_none_or(|before| before == change), "{at} means two things");
+    fn note(&mut self, at: Position, change: &str) {
+        let known = self.changes.entry(key(at)).or_insert_with(|| change.to_owned());
+        assert_eq!(known, change, "{at} means two things");
     }
 
     fn values(&mut self, batch: &Batch, columns: &[Vec<Cell>], nth: u32, at: Position) -> Row {
