@@ -8,19 +8,23 @@
 //! - [`event`] tells events apart and parses the small ones (QUERY, GTID, ROTATE).
 //! - [`table_map`] turns a TABLE_MAP event into a [`TablePlan`], compiled once per table definition.
 //! - [`rows`] walks a rows event by that plan, straight into a batch's columns.
+//! - [`select`] narrows a plan: columns that are left out, or masked.
 //!
 //! Formats: MySQL source, `libs/mysql/binlog/event/`; MariaDB source, `sql/log_event.h`.
 
 pub mod event;
 mod json;
+mod mask;
 mod numeric;
 mod reader;
 pub mod rows;
+pub mod select;
 pub mod table_map;
 mod value;
 
 pub use event::{Body, Event, QueryEvent};
 pub use rows::Rows;
+pub use select::{Choice, Digest, SelectError};
 pub use table_map::TablePlan;
 
 /// Why an event cannot be understood. The device stops at it: nothing is skipped.

@@ -78,6 +78,9 @@ impl<'a> Rows<'a> {
         columns: &mut TableColumns,
     ) -> Result<(), BinlogError> {
         self.check(plan)?;
+        if let Some(selection) = &plan.selection {
+            return selection.write_next(self, plan, columns);
+        }
         if self.op != Op::Insert {
             let before =
                 if self.op == Op::Update { &mut columns.before } else { &mut columns.identities };
@@ -124,7 +127,7 @@ impl<'a> Rows<'a> {
     }
 
     /// One row image: a NULL bitmap, then the values that are not NULL.
-    fn image(
+    pub(crate) fn image(
         &mut self,
         plan: &TablePlan,
         mut value: impl FnMut(usize, Option<&'a [u8]>) -> Result<(), BinlogError>,

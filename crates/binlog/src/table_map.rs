@@ -2,6 +2,7 @@
 
 use crate::BinlogError;
 use crate::reader::{Reader, bit};
+use crate::select::Selection;
 use crate::value::{ColumnPlan, Layout};
 use std::sync::Arc;
 use tributary_wire::{ColumnKind, ColumnShape, TableShape};
@@ -16,6 +17,8 @@ pub struct TablePlan {
     pub(crate) columns: Vec<ColumnPlan>,
     /// Indexes of the columns that identify a row.
     pub(crate) identity: Vec<u16>,
+    /// How rows are written when a filter has narrowed the plan.
+    pub(crate) selection: Option<Arc<Selection>>,
 }
 
 /// Names a table without compiling the rest: id, database, table.
@@ -27,9 +30,9 @@ pub fn table_name(data: &[u8]) -> Result<(u64, String, String), BinlogError> {
     head(&mut reader)
 }
 
-const NAME: &str = "TABLE_MAP";
+pub(crate) const NAME: &str = "TABLE_MAP";
 
-fn head(reader: &mut Reader<'_>) -> Result<(u64, String, String), BinlogError> {
+pub(crate) fn head(reader: &mut Reader<'_>) -> Result<(u64, String, String), BinlogError> {
     let table_id = reader.uint(6)?;
     reader.take(2)?;
     let mut name = || -> Result<String, BinlogError> {
@@ -75,7 +78,7 @@ impl TablePlan {
         let primary_key = optional.key;
         let shape = TableShape { database, table, columns: shapes, primary_key };
         let identity = shape.identity();
-        Ok(Self { table_id, shape: Arc::new(shape), columns, identity })
+        Ok(Self { table_id, shape: Arc::new(shape), columns, identity, selection: None })
     }
 
     /// Checks that every column has its name, without which rows cannot be copied exactly.
