@@ -257,3 +257,7 @@ impl Selection {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "select_tests.rs"]
+mod tests;

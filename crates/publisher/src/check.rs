@@ -3,6 +3,8 @@
 //! The rules are plain functions on [`Facts`]; the service refuses to start on the same ones that
 //! `tributary-publisher check` prints as failed.
 
+mod filter;
+
 use crate::config::Config;
 use crate::link::{Answer, Link};
 use crate::source::{Facts, Flavour, Source};
@@ -228,6 +230,7 @@ pub async fn run(config: &Config, device: &DeviceId) -> Vec<Check> {
             checks.push(Check::ok(format!("source {address} answers")));
             checks.extend(settings(&found));
             checks.extend(server(&mut source, &found, &config.source.user).await);
+            checks.extend(filter::checks(config, &mut source, &found).await);
             facts = Some(found);
         }
     }

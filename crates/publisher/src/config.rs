@@ -1,5 +1,6 @@
 //! The publisher's configuration: what stands in the file, and what it becomes.
 
+use crate::filter::{Filter, FilterConfig, InvalidFilter};
 use crate::identity::DeviceFile;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -23,6 +24,9 @@ pub struct Config {
     /// What is kept on disk.
     #[serde(default)]
     pub state: StateConfig,
+    /// What must not leave the device.
+    #[serde(default)]
+    pub filter: FilterConfig,
     /// How changes are packed.
     #[serde(default)]
     pub publish: PublishConfig,
@@ -154,6 +158,9 @@ pub enum InvalidConfig {
     /// An identity that cannot be used.
     #[error(transparent)]
     Device(#[from] InvalidDeviceId),
+    /// The filter.
+    #[error(transparent)]
+    Filter(#[from] InvalidFilter),
     /// A value out of its range.
     #[error("{key} is {value}: {rule}")]
     Value {
@@ -218,6 +225,7 @@ impl Config {
     pub fn load(path: Option<&Path>) -> Result<(Self, DeviceId), InvalidConfig> {
         let config: Self = tributary_runtime::config::load(path)?;
         config.check()?;
+        Filter::new(&config.filter)?;
         let device = config.device_id()?;
         Ok((config, device))
     }

@@ -57,6 +57,22 @@ pub enum Error {
     /// The binlog holds something that cannot be carried.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// The filter cannot be kept on this server.
+    #[error("the filter cannot be kept:\n{}", faults.join("\n"))]
+    Filter {
+        /// One line each, with the remedy.
+        faults: Vec<String>,
+    },
+    /// The filter carries what a former one left on the device.
+    #[error(
+        "the filter carries what it left on the device, or masked otherwise, before: {what}; the target lacks what came before, and this build takes no snapshot. Restore the former filter (it stands in {path}), or let the device begin anew (docs/operations.md)"
+    )]
+    FilterWidened {
+        /// Tables and columns.
+        what: String,
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// An event's checksum does not match its bytes.
     #[error("the event that ends at {at} is damaged (its CRC32 does not match); reading again")]
     Checksum {
@@ -118,7 +134,9 @@ impl Error {
             // position does not move past it.
             Self::Checksum { .. } | Self::Framing { .. } => Fate::Retry,
             Self::SourceRefused { .. } => Fate::Stop(exit::PERMISSION),
-            Self::SourceUnfit { .. } => Fate::Stop(exit::USAGE),
+            Self::SourceUnfit { .. } | Self::Filter { .. } | Self::FilterWidened { .. } => {
+                Fate::Stop(exit::USAGE)
+            }
             Self::OutOfReach { .. } | Self::Capture(_) => Fate::Stop(exit::DATA),
             Self::Nats(_) => Fate::Stop(exit::USAGE),
             Self::StateHeld { .. } | Self::State { .. } | Self::Admin(_) => {

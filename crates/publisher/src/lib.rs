@@ -18,6 +18,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+pub mod filter;
 pub mod identity;
 pub mod link;
 pub mod metrics;

@@ -95,6 +95,7 @@ async fn beginning(source: &mut Source, facts: &Facts) -> Result<Origin, Error> 
     Ok(Origin {
         position: Position::beginning(EPOCH_FIRST),
         resume: Resume { position, gtid: None },
+        source: facts.identity.clone(),
         file: first.name.clone(),
         beginning: true,
     })
@@ -145,5 +146,6 @@ async fn resumed(
             resume.gtid.as_deref().unwrap_or_default()
         ));
     }
-    Ok(Origin { position, file: file.name.clone(), resume, beginning: false })
+    let source = facts.identity.clone();
+    Ok(Origin { position, file: file.name.clone(), resume, source, beginning: false })
 }

@@ -1,6 +1,7 @@
 //! The service: attempts, one after another, until a signal or an error that only a person can mend.
 
 use crate::checkpoint::CheckpointFile;
+use crate::filter::Remembered;
 use crate::link::Link;
 use crate::session::{self, Agent, End};
 use crate::{Config, Error, Fate, metrics};
@@ -40,6 +41,7 @@ pub async fn run(
     let checkpoint = checkpoints.load().filter(|checkpoint| checkpoint.device == device);
     let run = fastrand::u64(1..);
     let mut agent = Agent {
+        filter: Remembered::of(&config.filter),
         config,
         device,
         link,

@@ -2,6 +2,7 @@
 
 use crate::capture::Capture;
 use crate::checkpoint::{Checkpoint, CheckpointFile};
+use crate::filter::{Remembered, agree::agree};
 use crate::link::{Answer, Link};
 use crate::metrics::{self, Stage};
 use crate::source::{Facts, Source};
@@ -33,6 +34,8 @@ pub struct Agent {
     pub readiness: Readiness,
     /// The run that batches are published under; see [`Header::run`].
     pub run: u64,
+    /// The filter as the checkpoint remembers it.
+    pub filter: Remembered,
     /// The last attempt ended because the cloud asked for what the stream has lost.
     pub after_rewind: bool,
 }
@@ -86,6 +89,7 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let omissions = source.omissions(&facts).await?;
     check::refuse_unfit(&facts, &omissions, &agent.config.source.address())?;
     let origin = origin::find(agent, &mut source, &facts).await?;
+    let filter = agree(agent, &mut source, &facts, &origin).await?;
     let (from, resume) = (origin.position, origin.resume.position);
     tracing::info!(device = %agent.device, %from, read_from = %resume, server = %facts.version, "publishing begins");
     let tail =
@@ -103,7 +107,8 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let publish = &agent.config.publish;
     let message_bytes_max = agent.link.max_payload();
     let zone = facts.system_time_zone.clone();
-    let capture = Capture::new(header, from, resume, message_bytes_max, publish.batch_bytes, zone);
+    let soft = publish.batch_bytes;
+    let capture = Capture::new(header, from, resume, message_bytes_max, soft, zone, filter);
     let window = Window::new(publish.window_batches);
     metrics::session();
     metrics::source_connected(true);
@@ -259,6 +264,7 @@ impl Flow<'_> {
             source: self.facts.identity.clone(),
             position: progress.position,
             resume: progress.resume,
+            filter: self.agent.filter.clone(),
         });
         self.checkpoint_at.get_or_insert_with(|| Instant::now() + CHECKPOINT_INTERVAL);
         self.await_acknowledgement();
@@ -279,11 +285,13 @@ impl Flow<'_> {
                 let to = reply.applied.as_ref().map(|applied| applied.position.to_string());
                 let to = to.unwrap_or_else(|| "the beginning".to_owned());
                 tracing::warn!(device = %self.agent.device, published = %self.published, to, "the stream has lost batches; publishing again from the watermark");
+                let filter = self.agent.filter.clone();
                 self.agent.checkpoint = reply.applied.map(|applied| Checkpoint {
                     device: self.agent.device.clone(),
                     source: applied.source,
                     position: applied.position,
                     resume: applied.resume,
+                    filter,
                 });
                 end = Some(End::Rewind);
             }
@@ -359,6 +367,14 @@ impl Flow<'_> {
 // === impl Agent ===
 
 impl Agent {
+    /// The device begins: a checkpoint of an earlier life says nothing of this one.
+    pub(crate) fn forget_checkpoint(&mut self) {
+        self.checkpoint = None;
+        if let Err(error) = self.checkpoints.remove() {
+            tracing::warn!(path = %self.checkpoints.path().display(), %error, "an outdated checkpoint cannot be removed");
+        }
+    }
+
     /// Writes the checkpoint. It is only a cache: a disk that is full costs a question to the cloud at
     /// the next start.
     pub fn store_checkpoint(&self) {
@@ -379,6 +395,8 @@ pub(crate) struct Origin {
     pub(crate) position: Position,
     /// Where to read.
     pub(crate) resume: Resume,
+    /// Identity of the server that it is a position of.
+    pub(crate) source: String,
     /// The name of the binlog file at `resume`.
     pub(crate) file: String,
     /// This is the beginning of the device's history.

@@ -3,9 +3,10 @@
 use crate::Error;
 use crate::capture::{SYSTEM_DATABASES, file_number};
 use crate::config::SourceConfig;
+use crate::filter::survey::{ColumnFacts, KeyFacts};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
-use std::collections::HashMap;
+use mysql_async::{Conn, Opts, OptsBuilder, Row, SslOpts};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tributary_wire::Resume;
 
@@ -58,7 +59,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
 /// Variables that the preflight looks at.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 25] = [
     "version",
     "server_id",
     "server_uuid",
@@ -80,6 +81,10 @@ const VARIABLES: [&str; 21] = [
     "binlog_encryption",
     "encrypt_binlog",
     "max_allowed_packet",
+    "lower_case_table_names",
+    "max_binlog_total_size",
+    "binlog_space_limit",
+    "binlog_expire_logs_auto_purge",
 ];
 
 /// Connects, with a deadline.
@@ -269,6 +274,87 @@ impl Source {
         }
     }
 
+    /// Asks one question and takes its answer row by row.
+    async fn each(&mut self, sql: &str, take: impl FnMut(Row)) -> Result<(), Error> {
+        let address = self.address.clone();
+        let answer = async { self.conn.query_iter(sql).await?.for_each_and_drop(take).await };
+        let answer = tokio::time::timeout(QUERY_TIMEOUT, answer).await;
+        let timed_out =
+            || mysql_async::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        answer
+            .unwrap_or_else(|_| Err(timed_out()))
+            .map_err(|error| lost_or_refused(&address, error))
+    }
+
+    /// The applications' databases.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn databases(&mut self) -> Result<Vec<String>, Error> {
+        let sql = "SELECT schema_name FROM information_schema.schemata";
+        let names: Vec<String> = self.query(sql).await?;
+        Ok(names.into_iter().filter(|name| !SYSTEM_DATABASES.contains(&name.as_str())).collect())
+    }
+
+    /// The applications' views and sequences, each with its database.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn views(&mut self) -> Result<HashSet<(String, String)>, Error> {
+        let sql = format!(
+            "SELECT table_schema, table_name FROM information_schema.tables \
+             WHERE table_type IN ('VIEW', 'SEQUENCE') AND {}",
+            of_applications()
+        );
+        Ok(self.query(&sql).await?.into_iter().collect())
+    }
+
+    /// Every column of the applications' unique indexes.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn unique_columns(&mut self, mut take: impl FnMut(KeyFacts)) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT table_schema, table_name, index_name, column_name \
+             FROM information_schema.statistics WHERE non_unique = 0 AND {}",
+            of_applications()
+        );
+        self.each(&sql, |row| {
+            let table = (text(&row, 0), text(&row, 1));
+            let column = Some(text(&row, 3)).filter(|name| !name.is_empty());
+            take(KeyFacts { table, index: text(&row, 2), column });
+        })
+        .await
+    }
+
+    /// Every column of the applications' tables and views, one table after another.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn columns(&mut self, mut take: impl FnMut(ColumnFacts)) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT table_schema, table_name, column_name, is_nullable, data_type, \
+             CAST(character_maximum_length AS CHAR), column_default, generation_expression \
+             FROM information_schema.columns WHERE {} \
+             ORDER BY table_schema, table_name, ordinal_position",
+            of_applications()
+        );
+        self.each(&sql, |row| {
+            let default = text(&row, 6);
+            take(ColumnFacts {
+                table: (text(&row, 0), text(&row, 1)),
+                name: text(&row, 2),
+                nullable: text(&row, 3) == "YES",
+                data_type: text(&row, 4),
+                characters: text(&row, 5).parse().ok(),
+                // MariaDB writes the word.
+                has_default: !(default.is_empty() || default == "NULL"),
+                expression: text(&row, 7),
+            });
+        })
+        .await
+    }
+
     /// Grants of the account, one line each.
     ///
     /// # Errors
@@ -291,6 +377,18 @@ impl Source {
         // The server notices a dropped connection as well.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.conn.disconnect()).await;
     }
+}
+
+/// Not in a database of the server's own.
+fn of_applications() -> String {
+    let system = SYSTEM_DATABASES.map(|name| format!("'{name}'")).join(",");
+    format!("table_schema NOT IN ({system})")
+}
+
+/// A value as text, empty for NULL.
+fn text(row: &Row, column: usize) -> String {
+    let bytes = row.get_opt::<Option<Vec<u8>>, _>(column).and_then(Result::ok).flatten();
+    bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 /// Minutes east of Greenwich as MySQL writes them.
@@ -316,6 +414,11 @@ impl Facts {
             Flavour::MariaDb => format!("mariadb-{}", get("server_id")),
         };
         Self { flavour, version, version_numbers, variables, system_time_zone, identity }
+    }
+
+    /// True where names of databases and tables have no case.
+    pub fn folds_case(&self) -> bool {
+        !matches!(self.variable("lower_case_table_names"), "" | "0")
     }
 
     /// A global variable, empty where the server does not have it.

@@ -63,6 +63,7 @@ pub fn decide(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::Remembered;
 
     fn at(offset: u64) -> (Position, Resume) {
         let position = Position::boundary(1, 1, offset);
@@ -81,6 +82,7 @@ mod tests {
             source: "s".into(),
             position,
             resume,
+            filter: Remembered::default(),
         })
     }
 

@@ -4,6 +4,7 @@
 mod capture;
 mod command;
 mod examples;
+mod filter;
 mod harness;
 mod recovery;
 mod refusal;

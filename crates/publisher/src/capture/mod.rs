@@ -17,6 +17,7 @@
 mod rows;
 mod transaction;
 
+use crate::filter::Filter;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tributary_binlog::{BinlogError, Body, Event, TablePlan};
@@ -58,6 +59,16 @@ pub enum CaptureError {
         "the log does not continue from {0}: it was reset, or belongs to another server; the device needs a new snapshot"
     )]
     NotThere(Position),
+    /// A change that the filter cannot carry exactly, or not without telling what must not leave.
+    #[error("at {at}: {reason}: {remedy}")]
+    Filter {
+        /// The last position before it.
+        at: Position,
+        /// What is wrong with it.
+        reason: String,
+        /// What a person can do.
+        remedy: String,
+    },
     /// One row or statement that no message can hold.
     #[error(
         "at {at}: a change of {bytes} bytes does not fit a message: raise max_payload in nats-server's configuration above it"
@@ -90,7 +101,8 @@ struct Open {
 
 enum Mapped {
     Carried(Arc<TablePlan>),
-    /// A system table: its rows are counted, so that positions do not depend on it.
+    /// A table of the server's own, or one that the filter leaves: its rows are counted, so that
+    /// positions do not depend on it.
     Left(Arc<TablePlan>),
 }
 
@@ -106,6 +118,7 @@ pub struct Capture {
     maps: HashMap<u64, (Vec<u8>, Mapped)>,
     body_bytes_soft: usize,
     system_time_zone: String,
+    filter: Arc<Filter>,
 }
 
 /// Table maps are repeated before every statement; one entry per table that was written lately.
@@ -116,7 +129,8 @@ const MAPS_MAX: usize = 4096;
 impl Capture {
     /// Goes on from `from`, reading at the boundary `resume` (at or before it). No message will be
     /// larger than `message_bytes_max`; a batch is sealed when it holds `body_bytes_soft` uncompressed.
-    /// `system_time_zone` is what `SYSTEM` means on the device, as an offset such as `+08:00`.
+    /// `system_time_zone` is what `SYSTEM` means on the device, as an offset such as `+08:00`. `filter`
+    /// says what is carried.
     pub fn new(
         header: Header,
         from: Position,
@@ -124,6 +138,7 @@ impl Capture {
         message_bytes_max: usize,
         body_bytes_soft: usize,
         system_time_zone: String,
+        filter: Arc<Filter>,
     ) -> Self {
         Self {
             builder: BatchBuilder::new(header, from, message_bytes_max),
@@ -135,6 +150,7 @@ impl Capture {
             maps: HashMap::new(),
             body_bytes_soft,
             system_time_zone,
+            filter,
         }
     }
 

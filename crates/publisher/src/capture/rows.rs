@@ -1,28 +1,45 @@
 //! Table maps and the rows that they describe.
 
-use super::{Capture, CaptureError, LogEvent, MAPS_MAX, Mapped, SYSTEM_DATABASES};
+use super::{Capture, CaptureError, LogEvent, MAPS_MAX, Mapped};
+use crate::filter::Decision;
 use std::sync::Arc;
 use tributary_binlog::{Rows, TablePlan, table_map};
-use tributary_wire::{Pushed, Seal};
+use tributary_wire::{ColumnShape, Pushed, Seal};
 
 impl Capture {
     pub(super) fn table_map(&mut self, data: &[u8]) -> Result<(), CaptureError> {
-        let (table_id, database, _) =
+        let (table_id, database, table) =
             table_map::table_name(data).map_err(|source| self.event_error(source))?;
         if self.maps.get(&table_id).is_some_and(|(known, _)| known == data) {
             return Ok(());
         }
-        let left = SYSTEM_DATABASES.contains(&database.as_str());
+        let left = self.filter.decide(&database, &table) == Decision::Left;
         let plan = TablePlan::compile(data)
             .and_then(|plan| if left { Ok(plan) } else { plan.with_names() })
-            .map(Arc::new)
             .map_err(|source| self.event_error(source))?;
+        let plan = if left { plan } else { self.narrowed(plan, data)? };
+        let plan = Arc::new(plan);
         if self.maps.len() >= MAPS_MAX {
             self.maps.clear();
         }
         let mapped = if left { Mapped::Left(plan) } else { Mapped::Carried(plan) };
         self.maps.insert(table_id, (data.to_vec(), mapped));
         Ok(())
+    }
+
+    /// Without the columns that stay on the device.
+    fn narrowed(&self, plan: TablePlan, data: &[u8]) -> Result<TablePlan, CaptureError> {
+        let shape = Arc::clone(&plan.shape);
+        let (database, table) = (&shape.database, &shape.table);
+        if !self.filter.touches(database, table) {
+            return Ok(plan);
+        }
+        let choose = |_, column: &ColumnShape| self.filter.column(database, table, &column.name);
+        plan.with_columns(data, choose, self.filter.digest()).map_err(|error| CaptureError::Filter {
+            at: self.read(),
+            reason: format!("the filter's rules for the columns of {database}.{table} cannot be kept: {error}"),
+            remedy: "change the rule as docs/configuration.md says, give the table a primary key, or exclude the table; then start again".to_owned(),
+        })
     }
 
     pub(super) fn rows(

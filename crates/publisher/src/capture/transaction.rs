@@ -1,6 +1,7 @@
 //! Where transactions begin and end, and the statements among them.
 
 use super::{Capture, CaptureError, LogEvent, Open};
+use crate::filter::{self, Carriage};
 use tributary_binlog::{BinlogError, QueryEvent};
 use tributary_schema::{SqlMode, TransactionKind};
 use tributary_wire::{Position, Pushed, Seal, Statement};
@@ -81,21 +82,22 @@ impl Capture {
         sealed: &mut Vec<Seal>,
     ) -> Result<(), CaptureError> {
         use tributary_schema::Statement as Class;
-        match tributary_schema::classify(query.sql, SqlMode(query.sql_mode)) {
+        let class = tributary_schema::classify(query.sql, SqlMode(query.sql_mode));
+        match &class {
             Class::Transaction(TransactionKind::Begin) => self.begin(),
             Class::Transaction(TransactionKind::Commit) => self.commit(log),
             Class::Transaction(TransactionKind::Savepoint { .. } | TransactionKind::Release { .. }) => Ok(()),
-            Class::Transaction(kind) => self.undo(log, &kind),
+            Class::Transaction(kind) => self.undo(log, kind),
             Class::Dml { verb } => Err(self.event_error(BinlogError::Setting(format!(
                 "{verb} was logged as a statement, not as rows: run SET GLOBAL binlog_format='ROW' on the device, and reconnect its applications"
             )))),
             Class::Ignored { .. } => self.ignored(log),
             // Its rows follow, and then the commit.
-            Class::Ddl(ddl) if ddl.starts_transaction => self.statement(log, query, sealed),
+            Class::Ddl(ddl) if ddl.starts_transaction => self.statement(log, query, &class, sealed),
             // Not within BEGIN, the statement is the transaction.
             Class::Ddl(_) | Class::Routine { .. } | Class::Unknown { .. } => {
                 let alone = self.open.as_ref().is_some_and(|open| !open.begun);
-                self.statement(log, query, sealed)?;
+                self.statement(log, query, &class, sealed)?;
                 if alone { self.commit(log) } else { Ok(()) }
             }
         }
@@ -141,14 +143,40 @@ impl Capture {
         &mut self,
         log: &LogEvent<'_>,
         query: &QueryEvent<'_>,
+        class: &tributary_schema::Statement,
         sealed: &mut Vec<Seal>,
     ) -> Result<(), CaptureError> {
         self.begin()?;
         if self.skip_one() {
             return Ok(());
         }
+        let Some(statement) = self.carriage(log, query, class)? else {
+            self.builder.skip(1);
+            return Ok(());
+        };
+        let mut pushed = self.builder.statement(&statement);
+        if pushed == Pushed::Full {
+            sealed.push(self.builder.seal()?);
+            pushed = self.builder.statement(&statement);
+        }
+        self.taken(pushed)
+    }
+
+    /// The statement as it is carried; `None` when it stays on the device.
+    fn carriage(
+        &self,
+        log: &LogEvent<'_>,
+        query: &QueryEvent<'_>,
+        class: &tributary_schema::Statement,
+    ) -> Result<Option<Statement>, CaptureError> {
+        let (database, mode) = (query.database.as_str(), SqlMode(query.sql_mode));
+        let session = filter::Session { database, sql: query.sql, mode };
+        let carriage = self.filter.statement(class, session).map_err(|refusal| {
+            let remedy = refusal.remedy.to_owned();
+            CaptureError::Filter { at: self.read(), reason: refusal.reason, remedy }
+        })?;
         let [charset_client, collation_connection, collation_server] = query.charsets;
-        let statement = Statement {
+        let mut statement = Statement {
             database: query.database.clone(),
             sql: query.sql.to_vec(),
             sql_mode: query.sql_mode,
@@ -160,11 +188,17 @@ impl Capture {
             timestamp_us: i64::from(log.seconds) * 1_000_000 + i64::from(query.microseconds),
             time_zone: self.time_zone(&query.time_zone),
         };
-        let mut pushed = self.builder.statement(&statement);
-        if pushed == Pushed::Full {
-            sealed.push(self.builder.seal()?);
-            pushed = self.builder.statement(&statement);
+        match carriage {
+            Carriage::Left => return Ok(None),
+            Carriage::Whole => {}
+            Carriage::Changed { sql, without_database, without_foreign_key_checks } => {
+                statement.sql = sql.unwrap_or(statement.sql);
+                statement.no_foreign_key_checks |= without_foreign_key_checks;
+                if without_database {
+                    statement.database.clear();
+                }
+            }
         }
-        self.taken(pushed)
+        Ok(Some(statement))
     }
 }
