@@ -2,5 +2,6 @@
 
 mod copies;
 mod deaths;
+mod filter;
 mod isolation;
 mod lab;
