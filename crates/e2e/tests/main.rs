@@ -5,3 +5,4 @@ mod deaths;
 mod filter;
 mod isolation;
 mod lab;
+mod retention;

@@ -33,6 +33,9 @@ pub struct Config {
     /// The conversation with the cloud about progress.
     #[serde(default)]
     pub heartbeat: HeartbeatConfig,
+    /// Looking after how long the source keeps its log.
+    #[serde(default)]
+    pub retention: RetentionConfig,
     /// Metrics and health.
     #[serde(default)]
     pub admin: AdminConfig,
@@ -125,6 +128,14 @@ pub struct HeartbeatConfig {
     pub interval_seconds: f64,
 }
 
+/// The retention guard.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Seconds between looks at the source's binlog files.
+    pub interval_seconds: f64,
+}
+
 /// The admin port.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -209,6 +220,12 @@ impl Default for HeartbeatConfig {
     }
 }
 
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { interval_seconds: 60.0 }
+    }
+}
+
 impl Default for AdminConfig {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
@@ -268,6 +285,10 @@ impl Config {
         let heartbeat = self.heartbeat.interval_seconds;
         if !(0.1..=3600.0).contains(&heartbeat) {
             return value("heartbeat.interval_seconds", &heartbeat, "0.1 to 3600");
+        }
+        let retention = self.retention.interval_seconds;
+        if !(0.1..=3600.0).contains(&retention) {
+            return value("retention.interval_seconds", &retention, "0.1 to 3600");
         }
         if !(1..=3600).contains(&self.source.heartbeat_seconds) {
             return value("source.heartbeat_seconds", &self.source.heartbeat_seconds, "1 to 3600");

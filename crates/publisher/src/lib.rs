@@ -23,6 +23,7 @@ pub mod identity;
 pub mod link;
 pub mod metrics;
 mod origin;
+pub mod retention;
 pub mod service;
 pub mod session;
 pub mod source;

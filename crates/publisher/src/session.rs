@@ -5,6 +5,7 @@ use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::filter::{Remembered, agree::agree};
 use crate::link::{Answer, Link};
 use crate::metrics::{self, Stage};
+use crate::retention::{Ledger, Standing, Watch};
 use crate::source::{Facts, Source};
 use crate::start::Cloud;
 use crate::tail::{FORMAT_DESCRIPTION, Tail, TailEvent};
@@ -34,6 +35,10 @@ pub struct Agent {
     pub readiness: Readiness,
     /// The run that batches are published under; see [`Header::run`].
     pub run: u64,
+    /// How long the source still keeps what is not known to be applied.
+    pub retention: Watch,
+    /// What was sealed and is not known to be applied.
+    pub ledger: Ledger,
     /// The filter as the checkpoint remembers it.
     pub filter: Remembered,
     /// The last attempt ended because the cloud asked for what the stream has lost.
@@ -68,6 +73,8 @@ struct Flow<'a> {
     resend_at: Option<Instant>,
     checkpoint_at: Option<Instant>,
     answered: bool,
+    /// When the last event that was read was written.
+    read_us: i64,
 }
 
 /// How often deadlines are looked at.
@@ -132,6 +139,7 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
         resend_at: None,
         checkpoint_at: None,
         answered: false,
+        read_us: 0,
     };
     flow.run().await
 }
@@ -145,6 +153,7 @@ pub(crate) fn question(device: &DeviceId, run: u64, source: &str) -> HeartbeatRe
         published: None,
         head: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        retention: None,
     }
 }
 
@@ -197,6 +206,7 @@ impl Flow<'_> {
                 None if self.window.is_empty() && self.capture.is_ready() => self.capture.seal()?,
                 None => break,
             };
+            self.agent.ledger.sealed(seal.header.end, seal.header.commit_time_first_us);
             let (ticket, message) = self.window.push(seal);
             self.agent.link.publish(ticket, message).await;
             metrics::sealed();
@@ -218,6 +228,9 @@ impl Flow<'_> {
         if self.at_origin && log.event.code == FORMAT_DESCRIPTION {
             origin::refuse_older_tables(&mut self.source, event.seconds()).await?;
             self.at_origin = false;
+        }
+        if log.span.is_some() {
+            self.read_us = log.time_us;
         }
         let mut sealed = Vec::new();
         self.capture.take(&log, &mut sealed)?;
@@ -275,6 +288,7 @@ impl Flow<'_> {
         self.agent.readiness.set_ready("cloud", Ok(()));
         if let Some(applied) = &reply.applied {
             metrics::position(Stage::Applied, applied.position);
+            self.agent.ledger.applied(applied.position);
             metrics::lag(&self.agent.device, applied.lag_us);
         }
         let mut parked = None;
@@ -316,6 +330,7 @@ impl Flow<'_> {
     async fn on_tick(&mut self) -> Result<(), Error> {
         let now = Instant::now();
         metrics::position(Stage::Read, self.capture.read());
+        self.agent.retention.tell(self.standing());
         if self.resend_at.is_some_and(|at| at <= now) && self.agent.link.is_connected() {
             tracing::debug!(batches = self.window.len(), "sending again");
             metrics::resent();
@@ -337,6 +352,19 @@ impl Flow<'_> {
         Ok(())
     }
 
+    fn standing(&self) -> Standing {
+        let ready = self.ready.iter().map(|seal| seal.header.commit_time_first_us);
+        let sent = self.agent.ledger.oldest_us();
+        let oldest_us = sent.into_iter().chain(ready.filter(|us| *us > 0)).min();
+        Standing {
+            safe: self.agent.ledger.safe().unwrap_or(self.published),
+            read: self.capture.read(),
+            pending: oldest_us.is_some() || self.capture.is_ready(),
+            oldest_us,
+            read_us: self.read_us,
+        }
+    }
+
     async fn send_heartbeat(&mut self) {
         let every = Duration::from_secs_f64(self.agent.config.heartbeat.interval_seconds);
         let every = if self.answered { every } else { every.min(FIRST_QUESTION) };
@@ -344,7 +372,8 @@ impl Flow<'_> {
         self.heartbeat_at = Instant::now() + every.mul_f64(0.8 + 0.4 * fastrand::f64());
         let head = self.head().await;
         let question = question(&self.agent.device, self.agent.run, &self.facts.identity);
-        let request = HeartbeatRequest { published: Some(self.published), head, ..question };
+        let (published, retention) = (Some(self.published), self.agent.retention.retention());
+        let request = HeartbeatRequest { published, head, retention, ..question };
         self.agent.link.heartbeat(&request).await;
         let link = self.agent.link.is_connected();
         let state = if link { Ok(()) } else { Err("not connected; trying again".to_owned()) };

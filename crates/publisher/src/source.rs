@@ -1,12 +1,13 @@
 //! The MySQL or MariaDB server: what it is, how it is set up, where its log begins and ends.
 
+mod tables;
+
 use crate::Error;
 use crate::capture::{SYSTEM_DATABASES, file_number};
 use crate::config::SourceConfig;
-use crate::filter::survey::{ColumnFacts, KeyFacts};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Row, SslOpts};
-use std::collections::{HashMap, HashSet};
+use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use std::collections::HashMap;
 use std::time::Duration;
 use tributary_wire::Resume;
 
@@ -148,19 +149,26 @@ impl Source {
     /// As [`connect`].
     pub async fn open(config: &SourceConfig) -> Result<(Self, Facts), Error> {
         let mut source = Self { conn: connect(config).await?, address: config.address() };
+        let facts = source.facts().await?;
+        Ok((source, facts))
+    }
+
+    /// Asks what the server is, as it is set up now.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn facts(&mut self) -> Result<Facts, Error> {
         let names = VARIABLES.map(|name| format!("'{name}'")).join(",");
-        let rows: Vec<(String, String)> = source
-            .query(&format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})"))
-            .await?;
+        let rows: Vec<(String, String)> =
+            self.query(&format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")).await?;
         let variables =
             rows.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
         // A zone with daylight saving is taken as it is now; the log does not say more either.
         let zone = "SELECT CAST(TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), \
                     CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')) AS SIGNED)";
-        let minutes: Vec<i64> = source.query(zone).await?;
+        let minutes: Vec<i64> = self.query(zone).await?;
         let offset = offset(minutes.first().copied().unwrap_or_default());
-        let facts = Facts::new(variables, source.conn.server_version(), offset);
-        Ok((source, facts))
+        Ok(Facts::new(variables, self.conn.server_version(), offset))
     }
 
     async fn query<T>(&mut self, sql: &str) -> Result<Vec<T>, Error>
@@ -274,87 +282,6 @@ impl Source {
         }
     }
 
-    /// Asks one question and takes its answer row by row.
-    async fn each(&mut self, sql: &str, take: impl FnMut(Row)) -> Result<(), Error> {
-        let address = self.address.clone();
-        let answer = async { self.conn.query_iter(sql).await?.for_each_and_drop(take).await };
-        let answer = tokio::time::timeout(QUERY_TIMEOUT, answer).await;
-        let timed_out =
-            || mysql_async::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-        answer
-            .unwrap_or_else(|_| Err(timed_out()))
-            .map_err(|error| lost_or_refused(&address, error))
-    }
-
-    /// The applications' databases.
-    ///
-    /// # Errors
-    /// As every question.
-    pub async fn databases(&mut self) -> Result<Vec<String>, Error> {
-        let sql = "SELECT schema_name FROM information_schema.schemata";
-        let names: Vec<String> = self.query(sql).await?;
-        Ok(names.into_iter().filter(|name| !SYSTEM_DATABASES.contains(&name.as_str())).collect())
-    }
-
-    /// The applications' views and sequences, each with its database.
-    ///
-    /// # Errors
-    /// As every question.
-    pub async fn views(&mut self) -> Result<HashSet<(String, String)>, Error> {
-        let sql = format!(
-            "SELECT table_schema, table_name FROM information_schema.tables \
-             WHERE table_type IN ('VIEW', 'SEQUENCE') AND {}",
-            of_applications()
-        );
-        Ok(self.query(&sql).await?.into_iter().collect())
-    }
-
-    /// Every column of the applications' unique indexes.
-    ///
-    /// # Errors
-    /// As every question.
-    pub async fn unique_columns(&mut self, mut take: impl FnMut(KeyFacts)) -> Result<(), Error> {
-        let sql = format!(
-            "SELECT table_schema, table_name, index_name, column_name \
-             FROM information_schema.statistics WHERE non_unique = 0 AND {}",
-            of_applications()
-        );
-        self.each(&sql, |row| {
-            let table = (text(&row, 0), text(&row, 1));
-            let column = Some(text(&row, 3)).filter(|name| !name.is_empty());
-            take(KeyFacts { table, index: text(&row, 2), column });
-        })
-        .await
-    }
-
-    /// Every column of the applications' tables and views, one table after another.
-    ///
-    /// # Errors
-    /// As every question.
-    pub async fn columns(&mut self, mut take: impl FnMut(ColumnFacts)) -> Result<(), Error> {
-        let sql = format!(
-            "SELECT table_schema, table_name, column_name, is_nullable, data_type, \
-             CAST(character_maximum_length AS CHAR), column_default, generation_expression \
-             FROM information_schema.columns WHERE {} \
-             ORDER BY table_schema, table_name, ordinal_position",
-            of_applications()
-        );
-        self.each(&sql, |row| {
-            let default = text(&row, 6);
-            take(ColumnFacts {
-                table: (text(&row, 0), text(&row, 1)),
-                name: text(&row, 2),
-                nullable: text(&row, 3) == "YES",
-                data_type: text(&row, 4),
-                characters: text(&row, 5).parse().ok(),
-                // MariaDB writes the word.
-                has_default: !(default.is_empty() || default == "NULL"),
-                expression: text(&row, 7),
-            });
-        })
-        .await
-    }
-
     /// Grants of the account, one line each.
     ///
     /// # Errors
@@ -377,18 +304,6 @@ impl Source {
         // The server notices a dropped connection as well.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.conn.disconnect()).await;
     }
-}
-
-/// Not in a database of the server's own.
-fn of_applications() -> String {
-    let system = SYSTEM_DATABASES.map(|name| format!("'{name}'")).join(",");
-    format!("table_schema NOT IN ({system})")
-}
-
-/// A value as text, empty for NULL.
-fn text(row: &Row, column: usize) -> String {
-    let bytes = row.get_opt::<Option<Vec<u8>>, _>(column).and_then(Result::ok).flatten();
-    bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 /// Minutes east of Greenwich as MySQL writes them.

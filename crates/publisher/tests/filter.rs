@@ -208,3 +208,37 @@ async fn a_filter_may_leave_more_than_before_and_not_less() {
     let error = lab.publish().error().await.to_string();
     assert!(error.contains("column shop.a.v;"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_preflight_holds_the_filter_against_the_tables() {
+    for flavour in Flavour::ALL {
+        let mut lab = Lab::start(flavour).await;
+        lab.sql(&[
+            "CREATE DATABASE shop",
+            "CREATE TABLE shop.t (id INT PRIMARY KEY, phone VARCHAR(20), mail VARCHAR(20) NOT NULL, \
+             area CHAR(3) GENERATED ALWAYS AS (LEFT(phone, 3)) STORED, code INT NOT NULL UNIQUE)",
+            "CREATE TABLE shop.log (id INT)",
+            "CREATE VIEW shop.v AS SELECT phone FROM shop.t",
+            "SET GLOBAL binlog_expire_logs_seconds=1209600",
+        ])
+        .await;
+        lab.sections = "[filter]\ntables = { exclude = [\"shop.log\", \"shop.lgo\"] }\n\
+             columns = { exclude = [\"shop.*.phone\", \"shop.t.code\"] }\n\
+             [[filter.mask]]\ncolumn = \"shop.t.mail\"\nwith = \"null\""
+            .to_owned();
+        let output = crate::command::check(&lab, false).await;
+        let said = crate::command::text(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for line in [
+            "carries 2 tables and views, leaves 1 on the device, and leaves out or masks 3 columns",
+            "FAIL  filter: shop.t.area: it is generated from phone",
+            "FAIL  filter: shop.t.mail: it is NOT NULL",
+            "FAIL  filter: shop.t.code: a UNIQUE index would hold",
+            "WARN  filter pattern \"shop.lgo\" matches nothing",
+            "kept for 336 hours (14 days); for longer: SET",
+            "KiB more each second",
+        ] {
+            assert!(said.contains(line), "{line} is missing in\n{said}");
+        }
+    }
+}

@@ -150,7 +150,9 @@ async fn a_log_that_was_reset_is_noticed_by_its_gtid() {
         lab.sql(&["CREATE DATABASE app", "USE app", "CREATE TABLE app.t (id INT)"]).await;
         let publisher = lab.publish();
         lab.sql(&["USE app", "CREATE TABLE done (id INT)"]).await;
-        lab.read_until(is_done).await;
+        let batches = lab.read_until(is_done).await;
+        let end = batches.last().expect("a batch").header.end;
+        lab.asked(|question| question.published.is_some_and(|at| at >= end)).await;
         publisher.stop().await;
         // The same file name, long enough to hold the old position.
         let filler = "CREATE TABLE app.f (id INT, v LONGTEXT)";

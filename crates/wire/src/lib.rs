@@ -34,7 +34,7 @@ pub use device::{DeviceId, InvalidDeviceId, subject};
 pub use draft::TableColumns;
 pub use error::DecodeError;
 pub use frame::{MAGIC, VERSION};
-pub use heartbeat::{Applied, Directive, HeartbeatReply, HeartbeatRequest};
+pub use heartbeat::{Applied, Directive, HeartbeatReply, HeartbeatRequest, Retention};
 pub use partition::partition;
 pub use position::Position;
 pub use table::{ColumnKind, ColumnShape, TableShape};

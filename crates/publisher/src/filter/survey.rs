@@ -63,7 +63,9 @@ pub(crate) struct Surveyor<'f> {
     filter: &'f Filter,
     former: Option<&'f Filter>,
     same_salt: bool,
-    views: HashSet<(String, String)>,
+    /// Tables with rules of columns that were there before their keys were asked for. One that is made
+    /// meanwhile is judged when the log tells of it.
+    known: HashSet<(String, String)>,
     keys: HashMap<(String, String), Vec<KeyFacts>>,
     used: Vec<bool>,
     table: Vec<ColumnFacts>,
@@ -84,7 +86,7 @@ pub async fn look(
     for database in source.databases().await? {
         surveyor.database(&database);
     }
-    surveyor.views = source.views().await?;
+    source.tables(|table, has_rows| surveyor.table(table, has_rows)).await?;
     source.unique_columns(|key| surveyor.key(key)).await?;
     source.columns(|column| surveyor.column(column)).await?;
     Ok(surveyor.finish())
@@ -98,7 +100,7 @@ impl<'f> Surveyor<'f> {
             filter,
             former: former.map(|(former, _)| former),
             same_salt: former.is_none_or(|(_, same)| same),
-            views: HashSet::new(),
+            known: HashSet::new(),
             keys: HashMap::new(),
             used: vec![false; filter.patterns().count()],
             table: Vec::new(),
@@ -111,6 +113,13 @@ impl<'f> Surveyor<'f> {
         let filter = self.filter;
         for (pattern, used) in filter.patterns().zip(&mut self.used) {
             *used |= pattern.len() == 1 && filter.at(pattern, DATABASE, name);
+        }
+    }
+
+    /// A table. All are told before the first key.
+    pub(crate) fn table(&mut self, table: (String, String), has_rows: bool) {
+        if has_rows && self.filter.touches(&table.0, &table.1) {
+            self.known.insert(table);
         }
     }
 
@@ -150,8 +159,7 @@ impl<'f> Surveyor<'f> {
         }
         self.survey.carried += 1;
         self.compare(&database, &table, &columns);
-        let is_view = self.views.contains(&(database.clone(), table.clone()));
-        if is_view || !filter.touches(&database, &table) {
+        if !self.known.contains(&(database.clone(), table.clone())) {
             return;
         }
         let choice = |column: &str| filter.column(&database, &table, column);
@@ -250,7 +258,7 @@ fn fault(column: &ColumnFacts, choice: Choice, keys: &[KeyFacts]) -> Option<Stri
         return Some("it is part of the primary key, without which rows cannot be told apart: mask it with \"hash\" where it has 32 characters or more, or exclude the table".to_owned());
     }
     if is_unique && constant {
-        return Some("a UNIQUE index would hold the same value twice at the target: mask it with \"null\", or with \"hash\" where it has 32 characters or more, or exclude the table".to_owned());
+        return Some("a UNIQUE index would hold the same value twice at the target: let it be NULL and mask it with \"null\", or with \"hash\" where it has 32 characters or more, or exclude the table".to_owned());
     }
     match choice {
         Choice::Null if !column.nullable => {

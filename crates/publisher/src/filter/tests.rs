@@ -237,6 +237,7 @@ fn survey(
 ) -> Survey {
     let mut surveyor = Surveyor::new(filter, former);
     surveyor.database("shop");
+    columns.iter().for_each(|column| surveyor.table(column.table.clone(), true));
     keys.iter().for_each(|key| surveyor.key(key.clone()));
     columns.iter().for_each(|column| surveyor.column(column.clone()));
     surveyor.finish()
