@@ -1,9 +1,9 @@
 //! What stands in a batch in place of a value.
 
+use crate::BinlogError;
 use crate::reader::{be_uint, le_uint};
 use crate::select::{Digest, constant};
 use crate::value::{ColumnPlan, Layout};
-use crate::{BinlogError, json};
 use tributary_wire::{ColumnBuffer, ColumnKind, ColumnShape};
 
 /// The form of a hash: what its column can hold.
@@ -59,6 +59,7 @@ impl Mask {
     pub(crate) fn new(plan: &ColumnPlan, shape: &ColumnShape, width: usize) -> Option<Self> {
         let bits = u32::try_from(width).unwrap_or(8).min(8) * 8;
         Some(match (shape.kind, plan.layout) {
+            (ColumnKind::Text | ColumnKind::Binary, _) if width == 0 => return None,
             (ColumnKind::Text, _) => {
                 let digits = width / bytes_per_character(shape.collation)?;
                 Self::Text { digits: digits.min(DIGITS_MAX), pad: 0 }
@@ -132,33 +133,35 @@ fn decimal(value: u64, scale: u32) -> String {
 
 /// The value as an operator would hash it elsewhere, to look for it in the copy.
 fn plain(plan: &ColumnPlan, raw: &[u8]) -> Result<Vec<u8>, BinlogError> {
-    Ok(match (plan.kind, plan.layout) {
-        (ColumnKind::Json, _) => json::to_text(raw)?.into_bytes(),
-        (ColumnKind::Integer, _) if plan.unsigned => le_uint(raw).to_string().into_bytes(),
-        (ColumnKind::Integer, _) => {
+    let float = |raw: &[u8]| raw.try_into().map(|raw| f32::from_le_bytes(raw).to_string());
+    let double = |raw: &[u8]| raw.try_into().map(|raw| f64::from_le_bytes(raw).to_string());
+    let text = match plan.kind {
+        ColumnKind::Integer if plan.unsigned => le_uint(raw).to_string(),
+        ColumnKind::Integer => {
             let unused = 64_u32.saturating_sub(8 * u32::try_from(raw.len()).unwrap_or(8)).min(63);
-            ((le_uint(raw) << unused).cast_signed() >> unused).to_string().into_bytes()
+            ((le_uint(raw) << unused).cast_signed() >> unused).to_string()
         }
-        (ColumnKind::Bit, _) => be_uint(raw).to_string().into_bytes(),
-        (ColumnKind::Float, _) => raw
-            .try_into()
-            .map_or_else(|_| raw.to_vec(), |raw| f32::from_le_bytes(raw).to_string().into_bytes()),
-        (ColumnKind::Double, _) => raw
-            .try_into()
-            .map_or_else(|_| raw.to_vec(), |raw| f64::from_le_bytes(raw).to_string().into_bytes()),
-        (ColumnKind::Decimal, _) => {
-            let mut text = ColumnBuffer::default();
-            plan.write(raw, &mut text)?;
-            // Its digits are fewer than 256, so that their length takes one byte behind the marker.
-            text.encoded().get(2..).unwrap_or_default().to_vec()
+        ColumnKind::Bit => be_uint(raw).to_string(),
+        ColumnKind::Float => float(raw).unwrap_or_default(),
+        ColumnKind::Double => double(raw).unwrap_or_default(),
+        _ => {
+            let mut cell = ColumnBuffer::default();
+            plan.write(raw, &mut cell)?;
+            return Ok(bytes_of(cell.encoded()).to_vec());
         }
-        (ColumnKind::Binary, Layout::Prefixed { pad, .. }) => {
-            let mut value = raw.to_vec();
-            value.resize(value.len().max(pad), 0);
-            value
-        }
-        _ => raw.to_vec(),
-    })
+    };
+    Ok(text.into_bytes())
+}
+
+/// What a cell of bytes holds, without its marker and length (MessagePack's bin 8, 16 and 32).
+fn bytes_of(cell: &[u8]) -> &[u8] {
+    let head = match cell.first() {
+        Some(0xc4) => 2,
+        Some(0xc5) => 3,
+        Some(0xc6) => 5,
+        _ => 0,
+    };
+    cell.get(head..).unwrap_or_default()
 }
 
 /// The most bytes that a character has in a collation's character set; four where the collation is not
@@ -187,6 +190,14 @@ mod tests {
         assert_eq!(decimal(12345, 2), "123.45");
         assert_eq!(decimal(5, 3), "0.005");
         assert_eq!(decimal(7, 0), "7");
+    }
+
+    #[test]
+    fn a_cell_is_its_bytes_whatever_their_length() {
+        for length in [0, 1, 255, 256, 65_535, 65_536] {
+            let value = vec![7; length];
+            assert_eq!(bytes_of(constant(|out| out.push_bytes(&value)).encoded()), value);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use std::cell::Cell;
 
 #[derive(Debug)]
@@ -118,4 +119,43 @@ fn a_plan_that_keeps_every_column_is_as_it_was() {
 fn columns(count: usize) -> TableColumns {
     let buffers = |n: usize| vec![ColumnBuffer::default(); n];
     TableColumns { images: buffers(count), identities: buffers(1), before: buffers(1) }
+}
+
+fn choice() -> impl Strategy<Value = Choice> {
+    prop::sample::select(vec![Keep, Drop, Null, Empty, Hash])
+}
+
+proptest! {
+    /// Whatever an event claims: an error or a row, and the columns of one length.
+    #[test]
+    fn damaged_events_are_errors_and_never_a_panic(
+        choices in [choice(), choice(), choice()],
+        map_at in 0_usize..40, map_byte: u8, rows_at in 0_usize..30, rows_byte: u8, cut in 0_usize..30,
+    ) {
+        let mut map = table_map();
+        if let Some(byte) = map.get_mut(map_at) {
+            *byte = map_byte;
+        }
+        let digest: Arc<dyn Digest> = Arc::new(First);
+        let choose = |index: usize, _: &ColumnShape| choices.get(index).copied().unwrap_or(Keep);
+        let plan = TablePlan::compile(&map).map(|plan| plan.with_columns(&map, choose, &digest));
+        let mut data = update();
+        if let Some(byte) = data.get_mut(rows_at) {
+            *byte = rows_byte;
+        }
+        data.truncate(data.len().saturating_sub(cut));
+        if let (Ok(Ok(plan)), Ok(mut rows)) = (plan, Rows::parse(31, &data)) {
+            let (count, keys) = (plan.shape.columns.len(), plan.shape.identity().len());
+            let buffers = |n: usize| vec![ColumnBuffer::default(); n];
+            let mut columns = TableColumns {
+                images: buffers(count),
+                identities: buffers(keys),
+                before: buffers(keys),
+            };
+            if rows.write_next(&plan, &mut columns).is_ok() {
+                prop_assert!(columns.images.iter().all(|column| column.len() == 1));
+                prop_assert!(columns.before.iter().all(|column| column.len() == 1));
+            }
+        }
+    }
 }
