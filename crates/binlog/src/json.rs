@@ -1,15 +1,14 @@
 //! MySQL's binary JSON to text (`sql-common/json_binary.h` describes the format).
 
 use crate::BinlogError;
-use crate::numeric;
+use crate::json_scalar::{double, opaque};
 use crate::reader::{Reader, le_uint};
 use std::fmt::Write;
-use tributary_wire::ColumnBuffer;
 
 /// MySQL refuses to build documents deeper than this (`JSON_DOCUMENT_MAX_DEPTH`).
 const DEPTH_MAX: usize = 100;
 
-/// The document as JSON text. No bytes at all is what a failed update of a NOT NULL column leaves:
+/// The document as JSON text with typed scalars (`schemas/wire/batch.md`). No bytes at all is what a failed update of a NOT NULL column leaves:
 /// the literal `null`.
 pub(crate) fn to_text(document: &[u8]) -> Result<String, BinlogError> {
     let mut out = String::with_capacity(document.len() * 2);
@@ -17,20 +16,26 @@ pub(crate) fn to_text(document: &[u8]) -> Result<String, BinlogError> {
         None => out.push_str("null"),
         // Every value takes a byte at least; containers that share their members run out of budget.
         Some((&kind, body)) => {
-            let mut nesting = Nesting { depth: DEPTH_MAX, values: document.len() };
+            let bytes = document.len().saturating_mul(TEXT_BYTES_PER_BYTE);
+            let mut nesting = Nesting { depth: DEPTH_MAX, values: document.len(), bytes };
             value(kind, body, &mut nesting, &mut out)?;
         }
     }
     Ok(out)
 }
 
-/// How much deeper, and how many values more, a document may go.
+/// A control character of a string becomes six, an element of three bytes at most eight.
+const TEXT_BYTES_PER_BYTE: usize = 8;
+
+/// How much deeper, how many values more, and how long its text, a document may go.
 struct Nesting {
     depth: usize,
     values: usize,
+    /// Members that share their bytes, as only a damaged document's do, would multiply them.
+    bytes: usize,
 }
 
-fn malformed(detail: &str) -> BinlogError {
+pub(crate) fn malformed(detail: &str) -> BinlogError {
     BinlogError::malformed("rows", format!("a JSON value: {detail}"))
 }
 
@@ -53,7 +58,7 @@ fn value(
         0x08 => number(out, reader.u32()?),
         0x09 => number(out, reader.u64()?.cast_signed()),
         0x0a => number(out, reader.u64()?),
-        0x0b => double(f64::from_le_bytes(reader.array()?), out),
+        0x0b => double(f64::from_le_bytes(reader.array()?), out)?,
         0x0c => {
             let len = varint(&mut reader)?;
             string(reader.take(len)?, out)?;
@@ -71,12 +76,6 @@ fn value(
 fn number(out: &mut String, value: impl std::fmt::Display) {
     // Writing to a String cannot fail.
     let _ = write!(out, "{value}");
-}
-
-/// `{:?}` is the shortest text that reads back as the same double, and keeps the point or exponent
-/// that makes it a double and not an integer.
-fn double(value: f64, out: &mut String) {
-    let _ = write!(out, "{value:?}");
 }
 
 fn literal(code: u8, out: &mut String) -> Result<(), BinlogError> {
@@ -141,6 +140,9 @@ fn container(
             string(body.get(offset..end).ok_or_else(|| malformed("a key is cut off"))?, out)?;
             out.push_str(": ");
         }
+        if out.len() > nesting.bytes {
+            return Err(malformed("its members share their bytes"));
+        }
         nesting.values =
             nesting.values.checked_sub(1).ok_or_else(|| malformed("more values than bytes"))?;
         let kind = values.u8()?;
@@ -183,67 +185,6 @@ fn string(bytes: &[u8], out: &mut String) -> Result<(), BinlogError> {
     }
     out.push('"');
     Ok(())
-}
-
-/// Values of SQL types inside a document. A DECIMAL is written as a number and a temporal value as the
-/// string that MySQL itself prints for it. Anything else has no JSON text that reads back as itself.
-fn opaque(field: u8, raw: &[u8], out: &mut String) -> Result<(), BinlogError> {
-    const TIMESTAMP: u8 = 7;
-    const DATE: u8 = 10;
-    const TIME: u8 = 11;
-    const DATETIME: u8 = 12;
-    const NEWDECIMAL: u8 = 246;
-    match field {
-        NEWDECIMAL => {
-            let (&[precision, scale], digits) =
-                raw.split_first_chunk::<2>().ok_or_else(|| malformed("a DECIMAL is cut off"))?;
-            if scale > precision || digits.len() != numeric::decimal_bytes(precision, scale) {
-                return Err(malformed("a DECIMAL of the wrong size"));
-            }
-            let mut text = ColumnBuffer::default();
-            numeric::decimal(digits, precision, scale, &mut text)?;
-            // A bin of under 256 bytes: two bytes of marker and length, then the digits.
-            let text = String::from_utf8_lossy(&text.encoded()[2..]);
-            if text.bytes().filter(u8::is_ascii_digit).count() > DIGITS_OF_DOUBLE {
-                return Err(BinlogError::Unsupported(format!(
-                    "a JSON document holds the DECIMAL {text}, which would lose digits as JSON text"
-                )));
-            }
-            out.push_str(&text);
-        }
-        DATE | DATETIME | TIMESTAMP | TIME => {
-            let packed = Reader::new("rows", raw).u64()?.cast_signed();
-            temporal(field == DATE, field == TIME, packed, out);
-        }
-        other => {
-            return Err(BinlogError::Unsupported(format!(
-                "a JSON document holds a value of SQL type {other}, which has no JSON text that reads back as itself"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// So many decimal digits survive in a double, which is what JSON text with a point becomes.
-const DIGITS_OF_DOUBLE: usize = 15;
-
-fn temporal(date: bool, time: bool, packed: i64, out: &mut String) {
-    let magnitude = packed.unsigned_abs();
-    let (whole, us) = (magnitude >> 24, magnitude & 0xff_ffff);
-    let (second, minute) = (whole & 0x3f, whole >> 6 & 0x3f);
-    if time {
-        let sign = if packed < 0 { "-" } else { "" };
-        let hour = whole >> 12 & 0x3ff;
-        let _ = write!(out, "\"{sign}{hour:02}:{minute:02}:{second:02}.{us:06}\"");
-        return;
-    }
-    let (hour, day, month) = (whole >> 12 & 0x1f, whole >> 17 & 0x1f, whole >> 22);
-    let (year, month) = (month / 13, month % 13);
-    let _ = write!(out, "\"{year:04}-{month:02}-{day:02}");
-    if !date {
-        let _ = write!(out, " {hour:02}:{minute:02}:{second:02}.{us:06}");
-    }
-    out.push('"');
 }
 
 #[cfg(test)]

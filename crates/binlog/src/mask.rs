@@ -1,10 +1,10 @@
 //! What stands in a batch in place of a value.
 
 use crate::BinlogError;
-use crate::reader::{be_uint, le_uint};
-use crate::select::{Digest, constant};
-use crate::value::{ColumnPlan, Layout};
-use tributary_wire::{ColumnBuffer, ColumnKind, ColumnShape};
+use crate::reader::be_uint;
+use crate::select::{Digest, Room, constant};
+use std::borrow::Cow;
+use tributary_wire::{Cell, ColumnBuffer, ColumnKind, ColumnShape};
 
 /// The form of a hash: what its column can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,28 +54,27 @@ pub(crate) fn empty(shape: &ColumnShape) -> Option<ColumnBuffer> {
 }
 
 impl Mask {
-    /// The hash's form in a column whose values have at most `width` bytes; `None` for a type that
-    /// cannot hold one.
-    pub(crate) fn new(plan: &ColumnPlan, shape: &ColumnShape, width: usize) -> Option<Self> {
-        let bits = u32::try_from(width).unwrap_or(8).min(8) * 8;
-        Some(match (shape.kind, plan.layout) {
-            (ColumnKind::Text | ColumnKind::Binary, _) if width == 0 => return None,
-            (ColumnKind::Text, _) => {
-                let digits = width / bytes_per_character(shape.collation)?;
+    /// The hash's form in a column whose values have so much room; `None` for a type that cannot hold
+    /// one.
+    pub(crate) fn new(shape: &ColumnShape, room: Room) -> Option<Self> {
+        let bits = u32::try_from(room.bytes).unwrap_or(8).min(8) * 8;
+        let scale = u32::from(shape.scale);
+        Some(match shape.kind {
+            ColumnKind::Text | ColumnKind::Binary if room.bytes == 0 => return None,
+            ColumnKind::Text => {
+                let digits = room.bytes / bytes_per_character(shape.collation)?;
                 Self::Text { digits: digits.min(DIGITS_MAX), pad: 0 }
             }
-            (ColumnKind::Binary, _) => {
-                Self::Text { digits: width.min(DIGITS_MAX), pad: usize::from(shape.scale) }
+            ColumnKind::Binary => {
+                Self::Text { digits: room.bytes.min(DIGITS_MAX), pad: usize::from(shape.scale) }
             }
-            (ColumnKind::Json, _) => Self::Json,
-            (ColumnKind::Integer, _) if plan.unsigned => Self::Integer { bits },
-            (ColumnKind::Integer, _) => Self::Integer { bits: bits.saturating_sub(1) },
-            (ColumnKind::Bit, _) => Self::Integer { bits: u32::from(shape.scale).min(64) },
-            (ColumnKind::Float, _) => Self::Float,
-            (ColumnKind::Double, _) => Self::Double,
-            (ColumnKind::Decimal, Layout::Decimal { precision, scale }) => {
-                Self::Decimal { digits: u32::from(precision).min(18), scale: u32::from(scale) }
-            }
+            ColumnKind::Json => Self::Json,
+            ColumnKind::Integer if shape.unsigned => Self::Integer { bits },
+            ColumnKind::Integer => Self::Integer { bits: bits.saturating_sub(1) },
+            ColumnKind::Bit => Self::Integer { bits: scale.min(64) },
+            ColumnKind::Float => Self::Float,
+            ColumnKind::Double => Self::Double,
+            ColumnKind::Decimal => Self::Decimal { digits: room.digits.min(18), scale },
             _ => return None,
         })
     }
@@ -88,15 +87,19 @@ impl Mask {
         }
     }
 
-    /// Writes the hash of one value, given as [`Layout::split`] returns it.
+    /// Writes the hash of one value, given in wire form.
     pub(crate) fn write(
         self,
-        plan: &ColumnPlan,
-        raw: &[u8],
+        cell: &[u8],
         digest: &dyn Digest,
         out: &mut ColumnBuffer,
     ) -> Result<(), BinlogError> {
-        let hash = digest.digest(&plain(plan, raw)?);
+        self.put(&digest.digest(&plain(cell)?), out);
+        Ok(())
+    }
+
+    /// Writes a hash.
+    pub(crate) fn put(self, hash: &[u8; 32], out: &mut ColumnBuffer) {
         let number = be_uint(&hash[..8]);
         let below = |bits: u32| number.checked_shr(64 - bits).unwrap_or(0);
         let hex = || hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -117,7 +120,6 @@ impl Mask {
                 out.push_bytes(decimal(number % 10_u64.pow(digits), scale).as_bytes());
             }
         }
-        Ok(())
     }
 }
 
@@ -132,36 +134,21 @@ fn decimal(value: u64, scale: u32) -> String {
 }
 
 /// The value as an operator would hash it elsewhere, to look for it in the copy.
-fn plain(plan: &ColumnPlan, raw: &[u8]) -> Result<Vec<u8>, BinlogError> {
-    let float = |raw: &[u8]| raw.try_into().map(|raw| f32::from_le_bytes(raw).to_string());
-    let double = |raw: &[u8]| raw.try_into().map(|raw| f64::from_le_bytes(raw).to_string());
-    let text = match plan.kind {
-        ColumnKind::Integer if plan.unsigned => le_uint(raw).to_string(),
-        ColumnKind::Integer => {
-            let unused = 64_u32.saturating_sub(8 * u32::try_from(raw.len()).unwrap_or(8)).min(63);
-            ((le_uint(raw) << unused).cast_signed() >> unused).to_string()
+fn plain(cell: &[u8]) -> Result<Cow<'_, [u8]>, BinlogError> {
+    let strange = || BinlogError::malformed("rows", "a cell that is none");
+    let cells = tributary_wire::cells(cell).map_err(|_| strange())?;
+    let text = match cells.first() {
+        Some(Cell::Bytes { start, len }) => {
+            let bytes = cell.get(*start as usize..).and_then(|rest| rest.get(..*len as usize));
+            return bytes.map(Cow::Borrowed).ok_or_else(strange);
         }
-        ColumnKind::Bit => be_uint(raw).to_string(),
-        ColumnKind::Float => float(raw).unwrap_or_default(),
-        ColumnKind::Double => double(raw).unwrap_or_default(),
-        _ => {
-            let mut cell = ColumnBuffer::default();
-            plan.write(raw, &mut cell)?;
-            return Ok(bytes_of(cell.encoded()).to_vec());
-        }
+        Some(Cell::Int(value)) => value.to_string(),
+        Some(Cell::UInt(value)) => value.to_string(),
+        Some(Cell::F32(value)) => value.to_string(),
+        Some(Cell::F64(value)) => value.to_string(),
+        Some(Cell::Null | Cell::Staged { .. }) | None => return Err(strange()),
     };
-    Ok(text.into_bytes())
-}
-
-/// What a cell of bytes holds, without its marker and length (MessagePack's bin 8, 16 and 32).
-fn bytes_of(cell: &[u8]) -> &[u8] {
-    let head = match cell.first() {
-        Some(0xc4) => 2,
-        Some(0xc5) => 3,
-        Some(0xc6) => 5,
-        _ => 0,
-    };
-    cell.get(head..).unwrap_or_default()
+    Ok(Cow::Owned(text.into_bytes()))
 }
 
 /// The most bytes that a character has in a collation's character set; four where the collation is not
@@ -196,7 +183,8 @@ mod tests {
     fn a_cell_is_its_bytes_whatever_their_length() {
         for length in [0, 1, 255, 256, 65_535, 65_536] {
             let value = vec![7; length];
-            assert_eq!(bytes_of(constant(|out| out.push_bytes(&value)).encoded()), value);
+            let cell = constant(|out| out.push_bytes(&value));
+            assert_eq!(plain(cell.encoded()).expect("bytes"), value);
         }
     }
 

@@ -35,11 +35,12 @@ pub(crate) fn decimal(
     }
     let (whole, fraction) = (usize::from(precision - scale), usize::from(scale));
     let mut text = Vec::with_capacity(usize::from(precision) + 3);
-    let mut at = 0;
+    let (mut at, mut overflows) = (0, false);
     let mut group = |digits: usize, text: &mut Vec<u8>| {
         let width = BYTES_FOR_DIGITS[digits];
         let value = be_uint(&bytes[at..at + width]);
         at += width;
+        overflows |= value >= 10u64.pow(u32::try_from(digits).unwrap_or(0));
         text.extend_from_slice(format!("{value:0digits$}").as_bytes());
     };
     if whole % DIGITS_PER_WORD > 0 {
@@ -57,6 +58,12 @@ pub(crate) fn decimal(
         if fraction % DIGITS_PER_WORD > 0 {
             group(fraction % DIGITS_PER_WORD, &mut text);
         }
+    }
+    if overflows {
+        return Err(BinlogError::malformed(
+            "rows",
+            "a DECIMAL with more digits than it has room for",
+        ));
     }
     if negative {
         text.insert(0, b'-');
@@ -131,6 +138,13 @@ mod tests {
         // '838:59:59' as TIME(0).
         let packed = 0x0080_0000_u64 + (838 << 12 | 59 << 6 | 59);
         assert_eq!(time2(&packed.to_be_bytes()[5..]), (838 * 3600 + 59 * 60 + 59) * 1_000_000);
+    }
+
+    #[test]
+    fn timestamps_go_on_past_2038() {
+        assert_eq!(timestamp2(&[0x80, 0, 0, 0]), 2_147_483_648_000_000);
+        assert_eq!(timestamp2(&[0xff, 0xff, 0xff, 0xff, 99]), 4_294_967_295_990_000);
+        assert_eq!(timestamp2(&[0xff, 0xff, 0xff, 0xfe, 0x0f, 0x42, 0x3f]), 4_294_967_294_999_999);
     }
 
     fn decimal_text(raw: &[u8], precision: u8, scale: u8) -> String {

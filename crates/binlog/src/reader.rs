@@ -72,6 +72,27 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A number as MySQL's serialization library writes it: as many low bits are set as bytes follow the
+    /// first, then a clear one; 0xff stands in front of eight whole bytes.
+    pub(crate) fn varlen(&mut self) -> Result<u64, BinlogError> {
+        let first = self.u8()?;
+        let more = first.trailing_ones();
+        if more == 8 {
+            return self.u64();
+        }
+        let rest = self.uint(more as usize)?;
+        let low = u64::from(first) >> (more + 1);
+        // With seven more bytes nothing of the first is left.
+        Ok(rest << (7 - more) | low)
+    }
+
+    /// The same with a sign, which is the lowest bit.
+    pub(crate) fn varlen_signed(&mut self) -> Result<i64, BinlogError> {
+        let value = self.varlen()?;
+        let magnitude = (value >> 1).cast_signed();
+        Ok(if value & 1 == 1 { -magnitude - 1 } else { magnitude })
+    }
+
     /// A length-encoded integer that counts bytes or things of at least a byte.
     pub(crate) fn lenenc_len(&mut self) -> Result<usize, BinlogError> {
         let len = self.lenenc()?;

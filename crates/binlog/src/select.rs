@@ -1,15 +1,14 @@
 //! A plan narrowed to some of its columns: what a filter leaves out is never written, and what it
 //! masks never has its own value in a batch.
 
-use crate::BinlogError;
 use crate::mask::{self, Mask};
 use crate::reader::Reader;
-use crate::rows::Rows;
 use crate::table_map::{NAME, TablePlan, head};
-use crate::value::{ColumnPlan, Layout};
+use crate::value::Layout;
+use crate::{BinlogError, Server};
 use std::fmt;
 use std::sync::Arc;
-use tributary_wire::{ColumnBuffer, ColumnKind, ColumnShape, Op, TableColumns, TableShape};
+use tributary_wire::{ColumnBuffer, ColumnKind, ColumnShape, TableShape};
 
 /// What becomes of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +30,31 @@ pub enum Choice {
 pub trait Digest: fmt::Debug + Send + Sync {
     /// Hashes one value: text and binary strings as they are (BINARY(n) at its full width), JSON as
     /// text, numbers as decimal digits.
-    fn digest(&self, value: &[u8]) -> [u8; 32];
+    fn digest(&self, value: &[u8]) -> [u8; 32] {
+        let mut hashing = self.begin();
+        hashing.update(value);
+        hashing.finish()
+    }
+
+    /// Begins to hash a value that comes in pieces.
+    fn begin(&self) -> Box<dyn Hashing>;
+}
+
+/// A value that is being hashed.
+pub trait Hashing: Send {
+    /// Takes its next bytes.
+    fn update(&mut self, bytes: &[u8]);
+    /// The hash of all of them.
+    fn finish(self: Box<Self>) -> [u8; 32];
+}
+
+/// How much a value of a column can hold, as far as its hash has to fit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Room {
+    /// Bytes of a string or an integer.
+    pub bytes: usize,
+    /// Decimal digits of a DECIMAL.
+    pub digits: u32,
 }
 
 /// Why a column cannot become what was chosen for it.
@@ -82,10 +105,11 @@ pub enum SelectError {
     Event(#[from] BinlogError),
 }
 
-/// How a narrowed plan writes rows.
+/// A table's shape narrowed to what leaves the device, and what becomes of each cell on its way.
 #[derive(Debug, Clone)]
-pub(crate) struct Selection {
-    /// What each column of the event becomes, and at which place of the shape; `None` for one that is
+pub struct Selection {
+    shape: Arc<TableShape>,
+    /// What each column of the table becomes, and at which place of the shape; `None` for one that is
     /// left out.
     outputs: Vec<Option<(usize, Output)>>,
     digest: Arc<dyn Digest>,
@@ -101,61 +125,172 @@ enum Output {
 /// So many hexadecimal digits of a hash are taken to be unique: 128 bits.
 const UNIQUE_DIGITS: usize = 32;
 
+// === impl TablePlan ===
+
 impl TablePlan {
     /// Narrows the plan to what `choose` says of each column, by its index and shape. `data` is the
-    /// event that it was compiled from.
+    /// event that it was compiled from, as `server` wrote it.
     ///
     /// # Errors
     /// [`SelectError`] for a choice with which rows could not be copied exactly.
     pub fn with_columns(
         self,
         data: &[u8],
+        server: Server,
         choose: impl Fn(usize, &ColumnShape) -> Choice,
         digest: &Arc<dyn Digest>,
     ) -> Result<Self, SelectError> {
+        let rooms = rooms(data, server)?;
+        let room = |index: usize| rooms.get(index).copied().unwrap_or_default();
+        Ok(match Selection::new(&self.shape, room, choose, digest)? {
+            None => self,
+            Some(selection) => {
+                let shape = Arc::clone(selection.shape());
+                Self { shape, selection: Some(Arc::new(selection)), ..self }
+            }
+        })
+    }
+}
+
+// === impl Selection ===
+
+impl Selection {
+    /// Narrows `shape` to what `choose` says of each column, by its index and shape; `None` where all
+    /// are kept. `room` tells what a column can hold.
+    ///
+    /// # Errors
+    /// [`SelectError`] for a choice with which rows could not be copied exactly.
+    pub fn new(
+        shape: &TableShape,
+        room: impl Fn(usize) -> Room,
+        choose: impl Fn(usize, &ColumnShape) -> Choice,
+        digest: &Arc<dyn Digest>,
+    ) -> Result<Option<Self>, SelectError> {
         let choices: Vec<Choice> =
-            self.shape.columns.iter().enumerate().map(|(n, shape)| choose(n, shape)).collect();
+            shape.columns.iter().enumerate().map(|(n, column)| choose(n, column)).collect();
         if choices.iter().all(|choice| *choice == Choice::Keep) {
-            return Ok(self);
+            return Ok(None);
         }
-        let widths = widths(data)?;
         let mut columns = Vec::with_capacity(choices.len());
         let mut outputs = Vec::with_capacity(choices.len());
         for (index, choice) in choices.into_iter().enumerate() {
-            let shape = &self.shape.columns[index];
-            let width = widths.get(index).copied().unwrap_or_default();
-            let output = output(&self, index, width, choice)?;
+            let output = output(shape, index, room(index), choice)?;
             outputs.push(output.map(|output| (columns.len(), output)));
             if outputs.last().is_some_and(Option::is_some) {
-                columns.push(shape.clone());
+                columns.push(shape.columns[index].clone());
             }
         }
         let place = |column: &u16| outputs.get(usize::from(*column))?.as_ref().map(|(at, _)| *at);
-        let primary_key = self.shape.primary_key.iter().filter_map(place);
+        let primary_key = shape.primary_key.iter().filter_map(place);
         let primary_key = primary_key.filter_map(|at| u16::try_from(at).ok()).collect();
-        let (database, table) = (self.shape.database.clone(), self.shape.table.clone());
+        let (database, table) = (shape.database.clone(), shape.table.clone());
         let shape = Arc::new(TableShape { database, table, columns, primary_key });
-        let selection = Selection { outputs, digest: Arc::clone(digest) };
-        Ok(Self { shape, selection: Some(Arc::new(selection)), ..self })
+        Ok(Some(Self { shape, outputs, digest: Arc::clone(digest) }))
+    }
+
+    /// The shape of the rows that leave.
+    pub fn shape(&self) -> &Arc<TableShape> {
+        &self.shape
+    }
+
+    /// How many columns the table has.
+    pub(crate) fn len(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Where a column of the table stands in the shape; `None` for one that is left out.
+    pub fn place(&self, column: usize) -> Option<usize> {
+        self.outputs.get(column)?.as_ref().map(|(at, _)| *at)
+    }
+
+    /// True when what becomes of a column depends on its values.
+    pub fn reads(&self, column: usize) -> bool {
+        matches!(self.outputs.get(column), Some(Some((_, Output::Keep | Output::Hash(_)))))
+    }
+
+    /// True for a column that is carried as it is.
+    pub fn keeps(&self, column: usize) -> bool {
+        matches!(self.outputs.get(column), Some(Some((_, Output::Keep))))
+    }
+
+    /// Writes what becomes of one cell, given in wire form; nothing for a column that is left out.
+    ///
+    /// # Errors
+    /// [`BinlogError`] for a cell that is none.
+    pub fn write(
+        &self,
+        column: usize,
+        cell: &[u8],
+        out: &mut ColumnBuffer,
+    ) -> Result<(), BinlogError> {
+        const NULL: [u8; 1] = [0xc0];
+        let Some(Some((_, output))) = self.outputs.get(column) else { return Ok(()) };
+        match output {
+            Output::Constant(value) => out.append(value),
+            Output::Keep => out.push_encoded(cell),
+            Output::Hash(_) if cell == NULL => out.push_null(),
+            Output::Hash(mask) => mask.write(cell, &*self.digest, out)?,
+        }
+        Ok(())
+    }
+
+    /// What has to be known of a value that goes ahead and may not leave; `None` where it may.
+    pub(crate) fn withheld(&self, column: usize, place: Option<usize>) -> Option<Withheld> {
+        let hash = match self.outputs.get(column) {
+            Some(Some((_, Output::Keep))) => return None,
+            Some(Some((_, Output::Hash(mask)))) => {
+                place.map(|place| (*mask, place, self.digest.begin()))
+            }
+            _ => None,
+        };
+        Some(Withheld { hash })
+    }
+}
+
+/// A value that goes ahead, of which no piece may leave.
+pub(crate) struct Withheld {
+    /// Its hash, and where that belongs.
+    hash: Option<(Mask, usize, Box<dyn Hashing>)>,
+}
+
+// === impl Withheld ===
+
+impl Withheld {
+    pub(crate) fn is_hash(&self) -> bool {
+        self.hash.is_some()
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        if let Some((.., hashing)) = &mut self.hash {
+            hashing.update(bytes);
+        }
+    }
+
+    pub(crate) fn finish(self, buffers: &mut [ColumnBuffer]) {
+        if let Some((mask, place, hashing)) = self.hash
+            && let Some(out) = buffers.get_mut(place)
+        {
+            mask.put(&hashing.finish(), out);
+        }
     }
 }
 
 /// What a column becomes; `None` for one that is left out.
 fn output(
-    plan: &TablePlan,
+    table: &TableShape,
     index: usize,
-    width: usize,
+    room: Room,
     choice: Choice,
 ) -> Result<Option<Output>, SelectError> {
-    let (shape, column) = (&plan.shape.columns[index], &plan.columns[index]);
+    let shape = &table.columns[index];
     let name = || shape.name.clone();
     if choice == Choice::Keep {
         return Ok(Some(Output::Keep));
     }
-    if !plan.shape.has_key() {
+    if !table.has_key() {
         return Err(SelectError::NoKey { column: name() });
     }
-    let is_key = plan.shape.primary_key.iter().any(|&key| usize::from(key) == index);
+    let is_key = table.primary_key.iter().any(|&key| usize::from(key) == index);
     if is_key && choice != Choice::Hash {
         return Err(SelectError::Key { column: name() });
     }
@@ -169,7 +304,7 @@ fn output(
             Output::Constant(mask::empty(shape).ok_or_else(|| kind("empty value"))?)
         }
         Choice::Hash => {
-            let mask = Mask::new(column, shape, width).ok_or_else(|| kind("hash"))?;
+            let mask = Mask::new(shape, room).ok_or_else(|| kind("hash"))?;
             if is_key && mask.digits() < UNIQUE_DIGITS {
                 return Err(SelectError::ShortKey { column: name() });
             }
@@ -184,78 +319,37 @@ pub(crate) fn constant(push: impl FnOnce(&mut ColumnBuffer)) -> ColumnBuffer {
     buffer
 }
 
-/// How many bytes a value of each column can have, where a hash has to know.
-fn widths(data: &[u8]) -> Result<Vec<usize>, BinlogError> {
+/// How much a value of each column can hold, as the event's metadata tells.
+fn rooms(data: &[u8], server: Server) -> Result<Vec<Room>, BinlogError> {
     const VARCHAR: [u8; 2] = [15, 253];
+    /// MariaDB's VARCHAR … COMPRESSED, whose length counts a byte of its own (`sql/field.h`).
+    const COMPRESSED: u8 = 141;
     let mut reader = Reader::new(NAME, data);
     head(&mut reader)?;
     let count = reader.lenenc_len()?;
     let codes = reader.take(count)?;
     let mut meta = Reader::new(NAME, reader.lenenc_bytes()?);
-    let width = |code: &u8| {
+    let room = |code: &u8| {
         let mut ahead = meta.clone();
-        let (layout, ..) = Layout::read(*code, &mut meta)?;
-        Ok(match layout {
+        let (layout, ..) = Layout::read(*code, &mut meta, server)?;
+        let bytes = match layout {
             _ if VARCHAR.contains(code) => usize::from(ahead.u16()?),
+            _ if *code == COMPRESSED => usize::from(ahead.u16()?).saturating_sub(1),
             Layout::Fixed(width) => width,
-            Layout::Prefixed { prefix: 0 | 1, pad: 0 } => usize::from(u8::MAX),
-            Layout::Prefixed { pad: 0, .. } => usize::from(u16::MAX),
+            Layout::Prefixed { prefix: 0 | 1, pad: 0 } | Layout::Compressed { prefix: 0 | 1 } => {
+                usize::from(u8::MAX)
+            }
+            Layout::Prefixed { pad: 0, .. } | Layout::Compressed { .. } => usize::from(u16::MAX),
             Layout::Prefixed { pad, .. } => pad,
             _ => 0,
-        })
+        };
+        let digits = match layout {
+            Layout::Decimal { precision, .. } => u32::from(precision),
+            _ => 0,
+        };
+        Ok(Room { bytes, digits })
     };
-    codes.iter().map(width).collect()
-}
-
-impl Selection {
-    /// [`Rows::write_next`] of a narrowed plan.
-    pub(crate) fn write_next(
-        &self,
-        rows: &mut Rows<'_>,
-        plan: &TablePlan,
-        columns: &mut TableColumns,
-    ) -> Result<(), BinlogError> {
-        let op = rows.op;
-        if op != Op::Insert {
-            let before =
-                if op == Op::Update { &mut columns.before } else { &mut columns.identities };
-            rows.image(plan, |column, raw| {
-                let nth = plan.identity.iter().position(|&key| usize::from(key) == column);
-                nth.map_or(Ok(()), |nth| {
-                    self.write(column, &plan.columns[column], raw, &mut before[nth])
-                })
-            })?;
-        }
-        if op != Op::Delete {
-            let images = &mut columns.images;
-            rows.image(plan, |column, raw| match self.place(column) {
-                None => Ok(()),
-                Some(at) => self.write(column, &plan.columns[column], raw, &mut images[at]),
-            })?;
-        }
-        Ok(())
-    }
-
-    fn place(&self, column: usize) -> Option<usize> {
-        self.outputs.get(column)?.as_ref().map(|(at, _)| *at)
-    }
-
-    fn write(
-        &self,
-        column: usize,
-        plan: &ColumnPlan,
-        raw: Option<&[u8]>,
-        out: &mut ColumnBuffer,
-    ) -> Result<(), BinlogError> {
-        let Some(Some((_, output))) = self.outputs.get(column) else { return Ok(()) };
-        match (output, raw) {
-            (Output::Constant(value), _) => out.append(value),
-            (_, None) => out.push_null(),
-            (Output::Keep, Some(raw)) => plan.write(raw, out)?,
-            (Output::Hash(mask), Some(raw)) => mask.write(plan, raw, &*self.digest, out)?,
-        }
-        Ok(())
-    }
+    codes.iter().map(room).collect()
 }
 
 #[cfg(test)]

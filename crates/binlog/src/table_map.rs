@@ -14,11 +14,21 @@ pub struct TablePlan {
     pub table_id: u64,
     /// What goes on the wire.
     pub shape: Arc<TableShape>,
+    /// Of every column in a row; the last may not be in the shape.
     pub(crate) columns: Vec<ColumnPlan>,
     /// Indexes of the columns that identify a row.
     pub(crate) identity: Vec<u16>,
     /// How rows are written when a filter has narrowed the plan.
     pub(crate) selection: Option<Arc<Selection>>,
+}
+
+/// Whose log it is, where the two servers write one thing in two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// MySQL.
+    MySql,
+    /// MariaDB.
+    MariaDb,
 }
 
 /// Names a table without compiling the rest: id, database, table.
@@ -31,6 +41,8 @@ pub fn table_name(data: &[u8]) -> Result<(u64, String, String), BinlogError> {
 }
 
 pub(crate) const NAME: &str = "TABLE_MAP";
+/// No table has more (`MAX_FIELDS`, `sql/sql_const.h`).
+const COLUMNS_MAX: usize = 4096;
 
 pub(crate) fn head(reader: &mut Reader<'_>) -> Result<(u64, String, String), BinlogError> {
     let table_id = reader.uint(6)?;
@@ -46,14 +58,17 @@ pub(crate) fn head(reader: &mut Reader<'_>) -> Result<(u64, String, String), Bin
 }
 
 impl TablePlan {
-    /// Compiles a TABLE_MAP event's body.
+    /// Compiles a TABLE_MAP event's body, as `server` writes it.
     ///
     /// # Errors
     /// [`BinlogError::Unsupported`] for a column type this build does not carry.
-    pub fn compile(data: &[u8]) -> Result<Self, BinlogError> {
+    pub fn compile(data: &[u8], server: Server) -> Result<Self, BinlogError> {
         let mut reader = Reader::new(NAME, data);
         let (table_id, database, table) = head(&mut reader)?;
         let count = reader.lenenc_len()?;
+        if count > COLUMNS_MAX {
+            return Err(reader.error(format!("{count} columns")));
+        }
         let codes = reader.take(count)?;
         let mut meta = Reader::new(NAME, reader.lenenc_bytes()?);
         let nullable = reader.take(count.div_ceil(8))?;
@@ -61,7 +76,7 @@ impl TablePlan {
         let mut columns = Vec::with_capacity(count);
         let mut shapes = Vec::with_capacity(count);
         for (index, &code) in codes.iter().enumerate() {
-            let (layout, kind, scale) = Layout::read(code, &mut meta)?;
+            let (layout, kind, scale) = Layout::read(code, &mut meta, server)?;
             columns.push(ColumnPlan { layout, kind, unsigned: false });
             shapes.push(ColumnShape {
                 name: String::new(),
@@ -73,12 +88,47 @@ impl TablePlan {
             });
         }
         let mut optional =
-            Optional { codes, columns: &mut columns, shapes: &mut shapes, key: Vec::new() };
+            Optional { server, codes, columns: &mut columns, shapes: &mut shapes, key: Vec::new() };
         optional.read(&mut reader)?;
         let primary_key = optional.key;
+        if server == Server::MariaDb {
+            leave_out_hashes(&mut shapes, codes);
+        }
         let shape = TableShape { database, table, columns: shapes, primary_key };
         let identity = shape.identity();
         Ok(Self { table_id, shape: Arc::new(shape), columns, identity, selection: None })
+    }
+
+    /// True for a column of the primary key.
+    pub(crate) fn is_key(&self, column: usize) -> bool {
+        self.shape.has_key() && self.identity_index(column).is_some()
+    }
+
+    /// Which column of the identity it is. The key's order may differ from the columns' order.
+    pub(crate) fn identity_index(&self, column: usize) -> Option<usize> {
+        if !self.shape.has_key() {
+            return Some(column);
+        }
+        self.identity.iter().position(|&key| usize::from(key) == column)
+    }
+
+    /// How many columns of the log there are to carry, before any are left out by a filter. A column
+    /// that only the server knows stands behind them.
+    pub(crate) fn logged_columns(&self) -> usize {
+        self.selection.as_ref().map_or(self.shape.columns.len(), |selection| selection.len())
+    }
+
+    /// Where a column of the log stands in the shape; `None` for one that is left out.
+    pub(crate) fn place(&self, column: usize) -> Option<usize> {
+        match &self.selection {
+            Some(selection) => selection.place(column),
+            None => (column < self.shape.columns.len()).then_some(column),
+        }
+    }
+
+    /// True when a small row may be large on the wire: a value is unpacked.
+    pub(crate) fn has_packed(&self) -> bool {
+        self.columns.iter().any(|column| column.is_packed())
     }
 
     /// Checks that every column has its name, without which rows cannot be copied exactly.
@@ -99,6 +149,7 @@ impl TablePlan {
 /// The optional metadata: type (1), length, value, repeated. A type that is not known here describes
 /// something a copy does not need, and is passed over by its length.
 struct Optional<'a> {
+    server: Server,
     codes: &'a [u8],
     columns: &'a mut [ColumnPlan],
     shapes: &'a mut [ColumnShape],
@@ -140,7 +191,7 @@ impl Optional<'_> {
             shape.name = String::from_utf8(value.lenenc_bytes()?.to_vec())
                 .map_err(|_| value.error("a column's name is not UTF-8"))?;
         }
-        Ok(())
+        if value.is_empty() { Ok(()) } else { Err(value.error("more names than columns")) }
     }
 
     fn key_columns(&self, value: &mut Reader<'_>, prefixed: bool) -> Result<Vec<u16>, BinlogError> {
@@ -151,15 +202,23 @@ impl Optional<'_> {
                 value.lenenc()?;
             }
             let column = u16::try_from(column).ok().filter(|c| usize::from(*c) < self.shapes.len());
-            key.push(
-                column.ok_or_else(|| value.error("the key names a column that is not there"))?,
-            );
+            let column = column.filter(|column| !key.contains(column));
+            key.push(column.ok_or_else(|| {
+                value.error("the key names a column that is not there, or one twice")
+            })?);
         }
         Ok(key)
     }
 
+    /// Some count as one though their collation says nothing: MySQL's VECTOR (`is_character_type`),
+    /// MariaDB's GEOMETRY (`Field_geom` is a `Field_blob`).
     fn is_character(&self, column: usize) -> bool {
-        matches!(self.columns[column].kind, ColumnKind::Text | ColumnKind::Binary)
+        match self.columns[column].kind {
+            ColumnKind::Text | ColumnKind::Binary => true,
+            ColumnKind::Vector => self.server == Server::MySql,
+            ColumnKind::Geometry => self.server == Server::MariaDb,
+            _ => false,
+        }
     }
 
     fn is_enum_or_set(&self, column: usize) -> bool {
@@ -201,18 +260,35 @@ impl Optional<'_> {
             let collation = value.lenenc()?;
             self.set_collation(column, collation);
         }
-        Ok(())
+        if value.is_empty() { Ok(()) } else { Err(value.error("more charsets than columns")) }
     }
 
     /// Collation 63 is `binary`: the type codes of TEXT and BLOB, CHAR and BINARY are the same.
     fn set_collation(&mut self, column: usize, collation: u64) {
         const BINARY: u64 = 63;
         let shape = &mut self.shapes[column];
+        if matches!(shape.kind, ColumnKind::Vector | ColumnKind::Geometry) {
+            return;
+        }
         shape.collation = u16::try_from(collation).unwrap_or(0);
         if shape.kind == ColumnKind::Text && collation == BINARY {
             shape.kind = ColumnKind::Binary;
             self.columns[column].kind = ColumnKind::Binary;
         }
+    }
+}
+
+/// A UNIQUE key over a BLOB or TEXT is a hash to MariaDB, kept in a column that no statement can name
+/// (`make_hash_field_name` in `sql/sql_table.cc`). It stands behind all others, in every row.
+fn leave_out_hashes(shapes: &mut Vec<ColumnShape>, codes: &[u8]) {
+    const LONGLONG: u8 = 8;
+    let is_hash = |(shape, code): (&ColumnShape, &u8)| {
+        let number = shape.name.strip_prefix("DB_ROW_HASH_");
+        let is_name = number.is_some_and(|n| n.parse::<u32>().is_ok());
+        is_name && *code == LONGLONG && shape.unsigned && shape.nullable
+    };
+    while shapes.last().zip(codes.get(shapes.len().saturating_sub(1))).is_some_and(is_hash) {
+        shapes.pop();
     }
 }
 

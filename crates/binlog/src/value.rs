@@ -1,7 +1,8 @@
 //! One value: where it ends, and what it becomes.
 
 use crate::reader::{Reader, be_uint, le_uint};
-use crate::{BinlogError, json, numeric};
+use crate::{BinlogError, Server, inflate, json, numeric};
+use std::borrow::Cow;
 use tributary_wire::{ColumnBuffer, ColumnKind};
 
 /// How to read one column.
@@ -10,6 +11,14 @@ pub(crate) struct ColumnPlan {
     pub(crate) layout: Layout,
     pub(crate) kind: ColumnKind,
     pub(crate) unsigned: bool,
+}
+
+/// Where a value ends.
+pub(crate) enum Extent {
+    /// After so many bytes.
+    Bytes(usize),
+    /// After as many bytes as a length of this width says, which stands in front.
+    Prefix(usize),
 }
 
 /// How a column's bytes lie in a row.
@@ -23,6 +32,10 @@ pub(crate) enum Layout {
         prefix: usize,
         pad: usize,
     },
+    /// MariaDB: a length of so many bytes in front of a value that is compressed.
+    Compressed {
+        prefix: usize,
+    },
     /// DECIMAL(precision, scale).
     Decimal {
         precision: u8,
@@ -32,7 +45,7 @@ pub(crate) enum Layout {
     Time2(u8),
     DateTime2(u8),
     Timestamp2(u8),
-    /// The formats before 5.6, which MariaDB can still write.
+    /// The formats before 5.6, which a table that was never rebuilt still has.
     OldTime,
     OldDateTime,
     OldTimestamp,
@@ -43,9 +56,13 @@ impl Layout {
     pub(crate) fn read(
         code: u8,
         meta: &mut Reader<'_>,
+        server: Server,
     ) -> Result<(Self, ColumnKind, u16), BinlogError> {
         use ColumnKind as K;
         let prefixed = |prefix: usize| Self::Prefixed { prefix, pad: 0 };
+        let blob = |meta: &mut Reader<'_>| -> Result<usize, BinlogError> {
+            at_most(4, meta).map(usize::from)
+        };
         Ok(match code {
             1 => (Self::Fixed(1), K::Integer, 0),
             2 => (Self::Fixed(2), K::Integer, 0),
@@ -54,6 +71,12 @@ impl Layout {
             9 => (Self::Fixed(3), K::Integer, 0),
             4 => (Self::Fixed(usize::from(meta.u8()?)), K::Float, 0),
             5 => (Self::Fixed(usize::from(meta.u8()?)), K::Double, 0),
+            // MariaDB's own format of 5.3 has the same codes, and the log does not tell its fraction's width.
+            7 | 11 | 12 if server == Server::MariaDb => {
+                return Err(BinlogError::Unsupported(
+                    "a TIME, DATETIME or TIMESTAMP column is stored in the format of MariaDB 5.3, of which the log does not tell enough: run SET GLOBAL mysql56_temporal_format=ON and ALTER TABLE … FORCE for that table, then take a new snapshot".into(),
+                ));
+            }
             7 => (Self::OldTimestamp, K::Timestamp, 0),
             10 | 14 => (Self::Fixed(3), K::Date, 0),
             11 => (Self::OldTime, K::Time, 0),
@@ -61,15 +84,24 @@ impl Layout {
             13 => (Self::Fixed(1), K::Year, 0),
             15 | 253 => (prefixed(if meta.u16()? < 256 { 1 } else { 2 }), K::Text, 0),
             16 => {
-                let (bits, bytes) = (meta.u8()?, meta.u8()?);
+                let (bits, bytes) = (at_most(7, meta)?, at_most(8, meta)?);
                 let width = usize::from(bytes) + usize::from(bits > 0);
+                if !(1..=8).contains(&width) {
+                    return Err(meta.error(format!("a BIT of {width} bytes")));
+                }
                 (Self::Fixed(width), K::Bit, u16::from(bytes) * 8 + u16::from(bits))
             }
-            17 => temporal(Self::Timestamp2, K::Timestamp, meta.u8()?),
-            18 => temporal(Self::DateTime2, K::DateTime, meta.u8()?),
-            19 => temporal(Self::Time2, K::Time, meta.u8()?),
-            242 => (prefixed(usize::from(meta.u8()?)), K::Vector, 0),
-            245 => (prefixed(usize::from(meta.u8()?)), K::Json, 0),
+            17 => temporal(Self::Timestamp2, K::Timestamp, at_most(6, meta)?),
+            18 => temporal(Self::DateTime2, K::DateTime, at_most(6, meta)?),
+            19 => temporal(Self::Time2, K::Time, at_most(6, meta)?),
+            // MariaDB: BLOB and VARCHAR … COMPRESSED.
+            140 => (Self::Compressed { prefix: blob(meta)? }, K::Text, 0),
+            141 => {
+                let prefix = if meta.u16()? < 256 { 1 } else { 2 };
+                (Self::Compressed { prefix }, K::Text, 0)
+            }
+            242 => (prefixed(blob(meta)?), K::Vector, 0),
+            245 => (prefixed(blob(meta)?), K::Json, 0),
             246 => {
                 let (precision, scale) = (meta.u8()?, meta.u8()?);
                 if scale > precision || precision > 65 {
@@ -77,9 +109,9 @@ impl Layout {
                 }
                 (Self::Decimal { precision, scale }, K::Decimal, u16::from(scale))
             }
-            249..=252 => (prefixed(usize::from(meta.u8()?)), K::Text, 0),
+            249..=252 => (prefixed(blob(meta)?), K::Text, 0),
             254 => return string(meta),
-            255 => (prefixed(usize::from(meta.u8()?)), K::Geometry, 0),
+            255 => (prefixed(blob(meta)?), K::Geometry, 0),
             other => {
                 return Err(BinlogError::Unsupported(format!(
                     "a column has type code {other}, which this build does not carry"
@@ -88,26 +120,45 @@ impl Layout {
         })
     }
 
+    /// True for values of variable length.
+    pub(crate) fn is_sized(self) -> bool {
+        matches!(self, Self::Prefixed { .. } | Self::Compressed { .. })
+    }
+
+    /// Where a value of it ends.
+    pub(crate) fn extent(self) -> Extent {
+        let fraction = |digits: u8| usize::from(digits.min(6)).div_ceil(2);
+        Extent::Bytes(match self {
+            Self::Prefixed { prefix, .. } | Self::Compressed { prefix } => {
+                return Extent::Prefix(prefix.min(8));
+            }
+            Self::Fixed(width) => width,
+            Self::Decimal { precision, scale } => numeric::decimal_bytes(precision, scale),
+            Self::Time2(digits) => 3 + fraction(digits),
+            Self::DateTime2(digits) => 5 + fraction(digits),
+            Self::Timestamp2(digits) => 4 + fraction(digits),
+            Self::OldTime => 3,
+            Self::OldDateTime => 8,
+            Self::OldTimestamp => 4,
+        })
+    }
+
     /// Takes one value's bytes off the row, without a length prefix.
     pub(crate) fn split<'a>(self, row: &mut Reader<'a>) -> Result<&'a [u8], BinlogError> {
-        let fraction = |digits: u8| usize::from(digits.min(6)).div_ceil(2);
-        match self {
-            Self::Fixed(width) => row.take(width),
-            Self::Prefixed { prefix, .. } => {
-                let len = row.uint(prefix.min(8))?;
+        match self.extent() {
+            Extent::Bytes(bytes) => row.take(bytes),
+            Extent::Prefix(width) => {
+                let len = row.uint(width)?;
                 row.take(usize::try_from(len).unwrap_or(usize::MAX))
             }
-            Self::Decimal { precision, scale } => {
-                row.take(numeric::decimal_bytes(precision, scale))
-            }
-            Self::Time2(digits) => row.take(3 + fraction(digits)),
-            Self::DateTime2(digits) => row.take(5 + fraction(digits)),
-            Self::Timestamp2(digits) => row.take(4 + fraction(digits)),
-            Self::OldTime => row.take(3),
-            Self::OldDateTime => row.take(8),
-            Self::OldTimestamp => row.take(4),
         }
     }
+}
+
+/// A byte of metadata that no server writes larger.
+fn at_most(max: u8, meta: &mut Reader<'_>) -> Result<u8, BinlogError> {
+    let value = meta.u8()?;
+    if value <= max { Ok(value) } else { Err(meta.error(format!("column metadata {value}"))) }
 }
 
 fn temporal(
@@ -123,11 +174,19 @@ fn temporal(
 fn string(meta: &mut Reader<'_>) -> Result<(Layout, ColumnKind, u16), BinlogError> {
     const ENUM: u8 = 247;
     const SET: u8 = 248;
+    const STRING: u8 = 254;
     let (first, second) = (meta.u8()?, meta.u8()?);
     match first {
+        ENUM | SET if second > 8 => return Err(meta.error(format!("members of {second} bytes"))),
         ENUM => return Ok((Layout::Fixed(usize::from(second)), ColumnKind::Enum, 0)),
         SET => return Ok((Layout::Fixed(usize::from(second)), ColumnKind::Set, 0)),
-        _ => {}
+        // The two bits of its length stand here too.
+        first if first | 0x30 == STRING => {}
+        other => {
+            return Err(BinlogError::Unsupported(format!(
+                "a column has type code {other}, which this build does not carry"
+            )));
+        }
     }
     let width = usize::from(second) | usize::from((first & 0x30) ^ 0x30) << 4;
     let prefix = if width < 256 { 1 } else { 2 };
@@ -147,7 +206,9 @@ impl ColumnPlan {
             Layout::OldDateTime => out.push_uint(numeric::old_datetime(le_uint(raw))),
             Layout::OldTimestamp => out.push_int(le_uint(raw).cast_signed() * 1_000_000),
             Layout::Fixed(_) => self.write_fixed(raw, out)?,
-            Layout::Prefixed { pad, .. } => self.write_prefixed(raw, pad, out)?,
+            Layout::Prefixed { .. } | Layout::Compressed { .. } => {
+                out.push_bytes(&self.unpack(raw)?);
+            }
         }
         Ok(())
     }
@@ -173,22 +234,27 @@ impl ColumnPlan {
         Ok(())
     }
 
-    fn write_prefixed(
-        self,
-        raw: &[u8],
-        pad: usize,
-        out: &mut ColumnBuffer,
-    ) -> Result<(), BinlogError> {
-        match self.kind {
-            ColumnKind::Json => out.push_bytes(json::to_text(raw)?.as_bytes()),
+    /// True where a value's bytes in the log are not those that it is carried as, whatever their number.
+    pub(crate) fn is_packed(self) -> bool {
+        self.kind == ColumnKind::Json || matches!(self.layout, Layout::Compressed { .. })
+    }
+
+    /// The bytes that a value of variable length is carried as.
+    pub(crate) fn unpack(self, raw: &[u8]) -> Result<Cow<'_, [u8]>, BinlogError> {
+        let pad = match self.layout {
+            Layout::Compressed { .. } => return inflate::column(raw),
+            Layout::Prefixed { pad, .. } => pad,
+            _ => 0,
+        };
+        Ok(match self.kind {
+            ColumnKind::Json => Cow::Owned(json::to_text(raw)?.into_bytes()),
             ColumnKind::Binary if raw.len() < pad => {
                 let mut padded = raw.to_vec();
                 padded.resize(pad, 0);
-                out.push_bytes(&padded);
+                Cow::Owned(padded)
             }
-            _ => out.push_bytes(raw),
-        }
-        Ok(())
+            _ => Cow::Borrowed(raw),
+        })
     }
 }
 

@@ -105,8 +105,6 @@ pub fn settings(facts: &Facts) -> Vec<Check> {
     }
     for (name, why) in [
         ("binlog_row_value_options", "JSON columns would come in pieces"),
-        ("binlog_transaction_compression", "this build does not read compressed transactions"),
-        ("log_bin_compress", "this build does not read compressed events"),
         ("binlog_alter_two_phase", "this build does not read an ALTER in two phases"),
     ] {
         let value = facts.variable(name);
@@ -209,6 +207,7 @@ pub async fn run(config: &Config, device: &DeviceId) -> Vec<Check> {
     }
     checks.extend(nats(config, device, facts.as_ref()).await);
     checks.push(state(config));
+    checks.extend(facts.as_ref().and_then(|facts| room(config, facts)));
     checks
 }
 
@@ -340,6 +339,26 @@ fn without_login(url: &str) -> &str {
     url.rsplit_once('@').map_or(url, |(_, server)| server)
 }
 
+/// A large event is set aside whole, and can be as large as a packet.
+fn room(config: &Config, facts: &Facts) -> Option<Check> {
+    let largest: u64 = facts.variable("max_allowed_packet").parse().ok()?;
+    let disk = rustix::fs::statvfs(&config.state.dir).ok()?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let finding = format!(
+        "state.dir has {} MiB free, and an event can have {} MiB (max_allowed_packet)",
+        free >> 20,
+        largest >> 20
+    );
+    Some(room_for(finding, free, largest))
+}
+
+fn room_for(finding: String, free: u64, largest: u64) -> Check {
+    if free >= largest {
+        return Check::ok(finding);
+    }
+    Check::warn(finding, "free the disk, or set state.dir to a place with more room")
+}
+
 fn state(config: &Config) -> Check {
     let dir = &config.state.dir;
     let probe = dir.join(".check");
@@ -352,5 +371,17 @@ fn state(config: &Config) -> Check {
             format!("state.dir {} cannot be written: {error}", dir.display()),
             "create it, give it to the user that runs the publisher, and free the disk",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_cannot_hold_the_largest_event_is_a_warning() {
+        let outcome = |free, largest| room_for(String::new(), free, largest).outcome;
+        assert_eq!(outcome(64 << 20, 64 << 20), Outcome::Ok);
+        assert_eq!(outcome((64 << 20) - 1, 64 << 20), Outcome::Warn);
     }
 }

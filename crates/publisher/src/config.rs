@@ -30,6 +30,9 @@ pub struct Config {
     /// How changes are packed.
     #[serde(default)]
     pub publish: PublishConfig,
+    /// The first copy of the tables, and the next when the log is lost.
+    #[serde(default)]
+    pub snapshot: SnapshotConfig,
     /// The conversation with the cloud about progress.
     #[serde(default)]
     pub heartbeat: HeartbeatConfig,
@@ -118,6 +121,30 @@ pub struct PublishConfig {
     pub window_batches: usize,
     /// Seconds to wait for an acknowledgement before everything in flight is sent again.
     pub ack_timeout_seconds: u32,
+}
+
+/// Snapshots.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SnapshotConfig {
+    /// What to do when the binlog no longer reaches back to where the copy ends, or another server is
+    /// behind this device.
+    pub when_lost: WhenLost,
+    /// No more rows a second than this; as many as the source gives when it is left out.
+    pub rows_per_second: Option<u64>,
+    /// No more bytes of rows a second than this, before compression.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// See [`SnapshotConfig::when_lost`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenLost {
+    /// Copy every table again; the old copy stays until it is replaced.
+    #[default]
+    Resnapshot,
+    /// Stop, and let a person decide.
+    Halt,
 }
 
 /// Heartbeats.
@@ -281,6 +308,14 @@ impl Config {
         }
         if !(1..=600).contains(&publish.ack_timeout_seconds) {
             return value("publish.ack_timeout_seconds", &publish.ack_timeout_seconds, "1 to 600");
+        }
+        for (key, rate) in [
+            ("snapshot.rows_per_second", self.snapshot.rows_per_second),
+            ("snapshot.bytes_per_second", self.snapshot.bytes_per_second),
+        ] {
+            if rate == Some(0) {
+                return value(key, &0, "1 or more; leave it out for no limit");
+            }
         }
         let heartbeat = self.heartbeat.interval_seconds;
         if !(0.1..=3600.0).contains(&heartbeat) {

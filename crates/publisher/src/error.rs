@@ -2,6 +2,7 @@
 
 use crate::capture::CaptureError;
 use std::path::PathBuf;
+use tributary_binlog::BinlogError;
 use tributary_runtime::exit;
 use tributary_wire::Position;
 
@@ -49,10 +50,32 @@ pub enum Error {
         faults: Vec<String>,
     },
     /// The binlog does not reach back to where this device's copy ends, or has to begin.
-    #[error("{reason}; this device needs a snapshot of its tables, which this build cannot take")]
+    #[error(
+        "{reason}; this device needs a snapshot of its tables: set snapshot.when_lost to \"resnapshot\" to have it taken"
+    )]
     OutOfReach {
         /// What is missing.
         reason: String,
+    },
+    /// A snapshot cannot be taken.
+    #[error("snapshot: {reason}")]
+    Snapshot {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A snapshot has to be begun again where it stands.
+    #[error("snapshot: {reason}; trying again")]
+    SnapshotDelayed {
+        /// What kept it.
+        reason: String,
+    },
+    /// Another server publishes under this device's id by now.
+    #[error(
+        "the cloud's copy of this device follows server {other} now: if that is a clone, give it a device id of its own; if it replaces this server, stop this publisher"
+    )]
+    Displaced {
+        /// The other server's identity.
+        other: String,
     },
     /// The binlog holds something that cannot be carried.
     #[error(transparent)]
@@ -65,7 +88,7 @@ pub enum Error {
     },
     /// The filter carries what a former one left on the device.
     #[error(
-        "the filter carries what it left on the device, or masked otherwise, before: {what}; the target lacks what came before, and this build takes no snapshot. Restore the former filter (it stands in {path}), or let the device begin anew (docs/operations.md)"
+        "the filter carries what it left on the device, or masked otherwise, before: {what}; the target lacks what came before. Restore the former filter (it stands in {path}), or set snapshot.when_lost to \"resnapshot\" to have every table copied again"
     )]
     FilterWidened {
         /// Tables and columns.
@@ -79,7 +102,17 @@ pub enum Error {
         /// The event's end in its file.
         at: Position,
     },
-    /// The driver panicked on an event.
+    /// A large event cannot be set aside.
+    #[error(
+        "state.dir {dir} cannot hold a large event: {source}; free the disk (an event can be as large as the source's max_allowed_packet); nothing is lost, trying again"
+    )]
+    Spool {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// An event's length is not the one that it states.
     #[error("the event after {after} is damaged: its length makes no sense; reading again")]
     Framing {
         /// The last good position.
@@ -123,6 +156,21 @@ pub enum Fate {
 // === impl Error ===
 
 impl Error {
+    /// True when the log no longer holds, or never held, what follows on the copy, or a filter has left
+    /// it: only a snapshot brings the copy back to the device.
+    pub fn needs_snapshot(&self) -> bool {
+        match self {
+            Self::OutOfReach { .. }
+            | Self::FilterWidened { .. }
+            | Self::Capture(CaptureError::NotThere(_)) => true,
+            Self::Capture(CaptureError::Filter { needs_snapshot, .. }) => *needs_snapshot,
+            Self::Capture(CaptureError::Event { source, .. }) => {
+                matches!(source, BinlogError::Lost(_))
+            }
+            _ => false,
+        }
+    }
+
     /// The one place that decides what is worth another try.
     pub fn fate(&self) -> Fate {
         match self {
@@ -133,11 +181,17 @@ impl Error {
             // A damaged transfer reads well the second time; a damaged file never does, and the
             // position does not move past it.
             Self::Checksum { .. } | Self::Framing { .. } => Fate::Retry,
+            // A disk that is full is freed one day; the log waits.
+            Self::Spool { .. } | Self::Capture(CaptureError::Stored(_)) => Fate::Retry,
             Self::SourceRefused { .. } => Fate::Stop(exit::PERMISSION),
             Self::SourceUnfit { .. } | Self::Filter { .. } | Self::FilterWidened { .. } => {
                 Fate::Stop(exit::USAGE)
             }
-            Self::OutOfReach { .. } | Self::Capture(_) => Fate::Stop(exit::DATA),
+            Self::SnapshotDelayed { .. } => Fate::Retry,
+            Self::OutOfReach { .. }
+            | Self::Capture(_)
+            | Self::Snapshot { .. }
+            | Self::Displaced { .. } => Fate::Stop(exit::DATA),
             Self::Nats(_) => Fate::Stop(exit::USAGE),
             Self::StateHeld { .. } | Self::State { .. } | Self::Admin(_) => {
                 Fate::Stop(exit::SYSTEM)

@@ -2,12 +2,13 @@
 
 use crate::retention::{Estimate, Limits};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
-use tributary_wire::{DeviceId, Position};
+use tributary_wire::{DeviceId, Position, SnapshotProgress};
 
 const ROWS: &str = "tributary_publisher_rows_published_total";
 const BATCHES: &str = "tributary_publisher_batches_published_total";
 const BYTES: &str = "tributary_publisher_bytes_published_total";
 const BINLOG_BYTES: &str = "tributary_publisher_binlog_bytes_read_total";
+const SPOOLED: &str = "tributary_publisher_events_spooled_total";
 const RESENDS: &str = "tributary_publisher_resends_total";
 const REWINDS: &str = "tributary_publisher_rewinds_total";
 const SESSIONS: &str = "tributary_publisher_sessions_total";
@@ -24,6 +25,12 @@ const RETENTION_LEFT: &str = "tributary_publisher_retention_left_seconds";
 const RETENTION_USED: &str = "tributary_publisher_retention_used_ratio";
 const CHECKPOINT_FAILURES: &str = "tributary_publisher_checkpoint_failures_total";
 const LAG: &str = "tributary_device_lag_seconds";
+const SNAPSHOT_ACTIVE: &str = "tributary_publisher_snapshot_active";
+const SNAPSHOT_TABLES: &str = "tributary_publisher_snapshot_tables";
+const SNAPSHOT_TABLES_DONE: &str = "tributary_publisher_snapshot_tables_done";
+const SNAPSHOT_ROWS: &str = "tributary_publisher_snapshot_rows_total";
+const SNAPSHOT_ROWS_LEFT: &str = "tributary_publisher_snapshot_rows_left";
+const SNAPSHOT_REPEATS: &str = "tributary_publisher_snapshot_repeats_total";
 const INFO: &str = "tributary_publisher_info";
 
 /// A stage that a position belongs to: the label `stage` of the position gauges.
@@ -43,6 +50,7 @@ pub fn describe(device: &DeviceId) {
     describe_counter!(BATCHES, "Batches sealed");
     describe_counter!(BYTES, "Bytes of messages that JetStream has acknowledged");
     describe_counter!(BINLOG_BYTES, "Bytes of binlog events read");
+    describe_counter!(SPOOLED, "Events over 1 MiB, set aside in state.dir while they are read");
     describe_counter!(RESENDS, "Times that everything in flight was sent again");
     describe_counter!(REWINDS, "Times that publishing went back to the target's watermark");
     describe_counter!(SESSIONS, "Connections made to the source's binlog");
@@ -68,15 +76,60 @@ pub fn describe(device: &DeviceId) {
         LAG,
         "Seconds from commit at the source to commit at the target, newest batch applied"
     );
+    describe_gauge!(SNAPSHOT_ACTIVE, "1 while a snapshot is under way");
+    describe_gauge!(SNAPSHOT_TABLES, "Tables of the snapshot that is under way");
+    describe_gauge!(SNAPSHOT_TABLES_DONE, "Tables of it that are copied");
+    describe_counter!(SNAPSHOT_ROWS, "Rows that snapshots have read");
+    describe_gauge!(SNAPSHOT_ROWS_LEFT, "Rows that are left of it, as the server estimates them");
+    describe_counter!(
+        SNAPSHOT_REPEATS,
+        "Parts that were read again because the log was in the way"
+    );
     describe_gauge!(INFO, "Always 1; labels say which device and version");
     gauge!(INFO, "device" => device.to_string(), "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    for counter in
-        [ROWS, BATCHES, BYTES, BINLOG_BYTES, RESENDS, REWINDS, SESSIONS, CHECKPOINT_FAILURES]
-    {
+    for counter in [
+        ROWS,
+        BATCHES,
+        BYTES,
+        BINLOG_BYTES,
+        SPOOLED,
+        RESENDS,
+        REWINDS,
+        SESSIONS,
+        CHECKPOINT_FAILURES,
+    ] {
+        counter!(counter).absolute(0);
+    }
+    for counter in [SNAPSHOT_ROWS, SNAPSHOT_REPEATS] {
         counter!(counter).absolute(0);
     }
     nats_connected(false);
     source_connected(false);
+    snapshot_active(false);
+}
+
+/// A snapshot begins, goes on or ends.
+pub fn snapshot_active(active: bool) {
+    gauge!(SNAPSHOT_ACTIVE).set(f64::from(u8::from(active)));
+}
+
+/// Rows of a snapshot were placed.
+pub fn snapshot_rows(rows: u64) {
+    counter!(SNAPSHOT_ROWS).increment(rows);
+}
+
+/// A part of a snapshot has to be read again.
+pub fn snapshot_repeated() {
+    counter!(SNAPSHOT_REPEATS).increment(1);
+}
+
+/// How far the snapshot has come.
+pub fn snapshot_progress(progress: &SnapshotProgress) {
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+    let set = |name: &'static str, value: u64| gauge!(name).set(value as f64);
+    set(SNAPSHOT_TABLES, progress.tables);
+    set(SNAPSHOT_TABLES_DONE, progress.tables_done);
+    set(SNAPSHOT_ROWS_LEFT, progress.rows_left);
 }
 
 /// JetStream has acknowledged batches.
@@ -98,6 +151,11 @@ pub fn in_flight(batches: usize) {
 /// An event was read.
 pub fn read(bytes: u64) {
     counter!(BINLOG_BYTES).increment(bytes);
+}
+
+/// An event was set aside on disk.
+pub fn spooled() {
+    counter!(SPOOLED).increment(1);
 }
 
 /// Everything in flight is sent again.

@@ -1,13 +1,36 @@
 //! Finding the place to begin, and proving that the source's log still has it.
 
+use crate::config::WhenLost;
 use crate::error::Error;
 use crate::link::Answer;
-use crate::session::{self, Agent, Origin};
-use crate::source::{Facts, Flavour, Source};
+use crate::session::{self, Agent};
+use crate::snapshot::{Catalog, without_gtids};
+use crate::source::{BinlogFile, Facts, Flavour, Source};
 use crate::start::{self, Cloud, Start};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use tributary_wire::{Position, Resume};
+use tributary_binlog::Gtids;
+use tributary_wire::{Position, Resume, SnapshotCursor};
+
+/// Where an attempt begins.
+pub(crate) struct Origin {
+    /// What has been carried.
+    pub(crate) position: Position,
+    /// Where to go on.
+    pub(crate) resume: Resume,
+    /// The name of the binlog file at `resume`.
+    pub(crate) file: String,
+    /// Where in it to read, which may lie before `resume`: up to there the log is read for its GTIDs.
+    pub(crate) read_from: u64,
+    /// The GTIDs before `read_from`.
+    pub(crate) gtids: Option<Gtids>,
+    /// The log is another server's, and may hold transactions that are carried already.
+    pub(crate) elsewhere: bool,
+    /// This is the beginning of the device's history.
+    pub(crate) beginning: bool,
+    /// Everything is carried anew: from the beginning, or by a snapshot that begins.
+    pub(crate) anew: bool,
+}
 
 /// With a checkpoint at hand the cloud is asked only for so long.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -15,6 +38,8 @@ const QUESTION_INTERVAL: Duration = Duration::from_secs(1);
 const EPOCH_FIRST: u32 = 1;
 /// The first event of every binlog file stands behind four bytes of magic.
 const FILE_BEGIN: u64 = 4;
+/// A complete log that is longer costs more to read than the tables that it made.
+const HISTORY_BYTES_MAX: u64 = 256 << 20;
 
 /// Asks the cloud, looks at the checkpoint, decides, and checks the decision against the log. Waits
 /// for ever when nothing is known and nobody answers.
@@ -27,22 +52,30 @@ pub(crate) async fn find(
     loop {
         let cloud = ask(agent, facts).await;
         let checkpoint = agent.checkpoint.clone();
-        match start::decide(cloud, checkpoint, &facts.identity, agent.after_rewind) {
-            Start::Beginning => return beginning(source, facts).await,
+        let start = start::decide(cloud, checkpoint, &facts.identity, agent.after_rewind);
+        agent.is_new = match &start {
+            Start::Beginning => true,
+            Start::From { position, .. } => position.file == 0,
+            _ => false,
+        };
+        match start {
+            Start::Beginning => return new(agent, source, facts, Position::beginning(1)).await,
             Start::From { position, .. } if position.file == 0 => {
-                return beginning(source, facts).await;
+                return new(agent, source, facts, position).await;
             }
             Start::From { position, resume } => {
-                return resumed(source, facts, position, resume).await;
+                let found = if agent.take_snapshot {
+                    Err(Error::OutOfReach { reason: "a snapshot is due".to_owned() })
+                } else {
+                    resumed(agent, source, facts, position, resume).await
+                };
+                return or_snapshot(found, agent, source, facts, position).await;
             }
-            Start::OtherServer { known } => {
-                return Err(Error::OutOfReach {
-                    reason: format!(
-                        "the copy of this device was taken of server {known}, and this is server {}",
-                        facts.identity
-                    ),
-                });
+            Start::OtherServer { known, position, resume } => {
+                let found = elsewhere(agent, source, facts, &known, position, resume).await;
+                return or_snapshot(found, agent, source, facts, position).await;
             }
+            Start::Displaced { by } => return Err(Error::Displaced { other: by }),
             Start::Ask if said => {}
             Start::Ask => {
                 said = true;
@@ -72,32 +105,77 @@ async fn ask(agent: &mut Agent, facts: &Facts) -> Cloud {
     Cloud::Silent
 }
 
-/// A device that no target knows: its whole history must still be in the log.
-async fn beginning(source: &mut Source, facts: &Facts) -> Result<Origin, Error> {
+/// What the log has lost only a snapshot brings back, if that is what the operator wants.
+async fn or_snapshot(
+    found: Result<Origin, Error>,
+    agent: &Agent,
+    source: &mut Source,
+    facts: &Facts,
+    copied: Position,
+) -> Result<Origin, Error> {
+    match found {
+        Err(error)
+            if error.needs_snapshot()
+                && agent.config.snapshot.when_lost == WhenLost::Resnapshot =>
+        {
+            if !agent.take_snapshot {
+                tracing::warn!(device = %agent.device, %error, "every table is copied again; the old copy stays until it is replaced");
+            }
+            snapshot(agent, source, facts, copied, copied.epoch + 1).await
+        }
+        found => found,
+    }
+}
+
+/// A device that no target knows. A short log that reaches back to its first day tells everything; the
+/// tables tell it faster than a long one.
+async fn new(
+    agent: &Agent,
+    source: &mut Source,
+    facts: &Facts,
+    known: Position,
+) -> Result<Origin, Error> {
     let files = source.binlog_files().await?;
-    let out_of_reach = |reason: String| Err(Error::OutOfReach { reason });
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    let history = history(facts, &files);
+    let short = bytes <= HISTORY_BYTES_MAX || !facts.has_gtids();
+    match history {
+        Ok(origin) if short && !agent.take_snapshot => Ok(origin),
+        Err(reason) if !facts.has_gtids() => Err(Error::OutOfReach { reason }),
+        _ => {
+            let epoch = known.epoch.max(EPOCH_FIRST);
+            snapshot(agent, source, facts, known, epoch).await
+        }
+    }
+}
+
+/// The whole history, if the log still has it.
+fn history(facts: &Facts, files: &[BinlogFile]) -> Result<Origin, String> {
     let Some(first) = files.first() else {
-        return out_of_reach("the source has no binary log".to_owned());
+        return Err("the source has no binary log".to_owned());
     };
     if first.number != 1 {
-        return out_of_reach(format!(
+        return Err(format!(
             "this device is new to the cloud, but its binary log begins with {}: what came before is purged",
             first.name
         ));
     }
     let purged = facts.variable("gtid_purged");
     if facts.flavour == Flavour::MySql && !purged.trim().is_empty() {
-        return out_of_reach(format!(
+        return Err(format!(
             "this device is new to the cloud, but transactions {purged} are no longer in its binary log"
         ));
     }
     let position = Position::boundary(EPOCH_FIRST, first.number, FILE_BEGIN);
     Ok(Origin {
         position: Position::beginning(EPOCH_FIRST),
-        resume: Resume { position, gtid: None },
-        source: facts.identity.clone(),
+        resume: Resume { position, ..Resume::default() },
         file: first.name.clone(),
+        read_from: FILE_BEGIN,
+        gtids: facts.has_gtids().then(|| facts.no_gtids()),
+        elsewhere: false,
         beginning: true,
+        anew: true,
     })
 }
 
@@ -118,8 +196,33 @@ pub(crate) async fn refuse_older_tables(
     })
 }
 
+/// Begins to copy every table, at the end of the log as it is now.
+async fn snapshot(
+    agent: &Agent,
+    source: &mut Source,
+    facts: &Facts,
+    copied: Position,
+    epoch: u32,
+) -> Result<Origin, Error> {
+    if !facts.has_gtids() {
+        return Err(without_gtids());
+    }
+    let mut catalog = Catalog::connect(&agent.config.source, facts).await?;
+    let (number, offset) = catalog.log_end().await?;
+    let files = source.binlog_files().await?;
+    let Some(file) = files.into_iter().find(|file| file.number == number) else {
+        return Err(Error::SnapshotDelayed { reason: "the log was just rotated".to_owned() });
+    };
+    let position = Position::boundary(epoch, number, offset);
+    let cursor = SnapshotCursor { complete: true, ..SnapshotCursor::default() };
+    let resume = Resume { position, gtid: None, snapshot: Some(cursor) };
+    let origin = accounted(&mut catalog, facts, copied, resume, file.name).await?;
+    Ok(Origin { anew: true, ..origin })
+}
+
 /// A device that is known: the log must still hold the place where its copy ends.
 async fn resumed(
+    agent: &Agent,
     source: &mut Source,
     facts: &Facts,
     position: Position,
@@ -142,10 +245,91 @@ async fn resumed(
     }
     if !source.contains(facts, &resume).await? {
         return out_of_reach(format!(
-            "the copy ends after transaction {}, which the server no longer knows: its log was reset, or the device restored from an older image",
+            "the copy ends after transactions {}, which the server no longer knows: its log was reset, or the device restored from an older image",
             resume.gtid.as_deref().unwrap_or_default()
         ));
     }
-    let source = facts.identity.clone();
-    Ok(Origin { position, file: file.name.clone(), resume, source, beginning: false })
+    let mut catalog = Catalog::connect(&agent.config.source, facts).await?;
+    accounted(&mut catalog, facts, position, resume, file.name.clone()).await
+}
+
+/// Completes an origin with the GTIDs before it. Where they are not known, they are counted from the
+/// beginning of the file, or asked of the server.
+async fn accounted(
+    catalog: &mut Catalog,
+    facts: &Facts,
+    position: Position,
+    resume: Resume,
+    file: String,
+) -> Result<Origin, Error> {
+    let mariadb = facts.flavour == Flavour::MariaDb;
+    let mut read_from = resume.position.offset;
+    let gtids = match &resume.gtid {
+        Some(gtids) => Some(gtids.clone()),
+        None if !facts.has_gtids() => None,
+        None => {
+            if !mariadb {
+                read_from = FILE_BEGIN;
+            }
+            catalog.gtids_before(&file, resume.position.offset).await?
+        }
+    };
+    let gtids = gtids.map(|text| Gtids::parse(&text, mariadb)).transpose();
+    let gtids = gtids.map_err(|error| Error::OutOfReach { reason: error.to_string() })?;
+    let (elsewhere, beginning, anew) = (false, false, false);
+    Ok(Origin { position, resume, file, read_from, gtids, elsewhere, beginning, anew })
+}
+
+/// Another server than the one that the copy was taken of: a replica that took its place holds the same
+/// transactions, under the same GTIDs, and goes on from there.
+async fn elsewhere(
+    agent: &Agent,
+    source: &mut Source,
+    facts: &Facts,
+    known: &str,
+    position: Position,
+    resume: Resume,
+) -> Result<Origin, Error> {
+    let no = |why: &str| {
+        Err(Error::OutOfReach {
+            reason: format!(
+                "the copy of this device was taken of server {known}, and this is server {}, which does not continue it: {why}",
+                facts.identity
+            ),
+        })
+    };
+    let Some(text) = resume.gtid.clone() else { return no("the copy has no GTIDs") };
+    if !position.is_boundary() {
+        return no("the copy ends inside a transaction");
+    }
+    let mut catalog = Catalog::connect(&agent.config.source, facts).await?;
+    let mariadb = facts.flavour == Flavour::MariaDb;
+    let Ok(gtids) = Gtids::parse(&text, mariadb) else {
+        return no("its GTIDs are of another kind of server");
+    };
+    if !catalog.holds(&gtids).await? {
+        return no("it lacks transactions of the copy, or has purged others");
+    }
+    // The newest file at whose beginning nothing lies that is still to be carried.
+    for file in source.binlog_files().await?.into_iter().rev() {
+        let before = catalog.gtids_before(&file.name, FILE_BEGIN).await?.unwrap_or_default();
+        let Ok(before) = Gtids::parse(&before, mariadb) else { continue };
+        if !catalog.is_within(&before, &gtids).await? {
+            continue;
+        }
+        let at = Position::boundary(position.epoch + 1, file.number, FILE_BEGIN);
+        tracing::warn!(device = %agent.device, known, server = facts.identity, file = file.name, "another server continues the copy, by its GTIDs");
+        let resume = Resume { position: at, ..resume };
+        return Ok(Origin {
+            position,
+            resume,
+            file: file.name,
+            read_from: FILE_BEGIN,
+            gtids: Some(gtids),
+            elsewhere: true,
+            beginning: false,
+            anew: false,
+        });
+    }
+    no("its log begins later")
 }

@@ -53,6 +53,8 @@ pub async fn run(
         readiness,
         run,
         after_rewind: false,
+        is_new: false,
+        take_snapshot: false,
     };
     let safe = agent.checkpoint.as_ref().map_or(Position::beginning(0), |known| known.position);
     agent.retention.tell(Standing::unknown(safe, tail::now_us()));
@@ -90,6 +92,12 @@ async fn attempts(agent: &mut Agent) -> Result<(), Error> {
             }
             Ok(End::SmallerPayload) => {
                 tracing::warn!(device = %agent.device, max_payload = agent.link.max_payload(), "nats-server takes smaller messages than before; packing again");
+            }
+            Err(error) if error.needs_snapshot() && agent.may_take_snapshot() => {
+                tracing::warn!(device = %agent.device, %error, "the log has lost what follows on the copy; every table is copied again");
+                agent.take_snapshot = true;
+                agent.run = fastrand::u64(1..);
+                tokio::time::sleep(backoff.next()).await;
             }
             Err(error) if error.fate() == Fate::Retry => {
                 let pause = backoff.next();

@@ -1,22 +1,26 @@
 //! One attempt: from "where does the copy end?" to the first thing that goes wrong.
 
-use crate::capture::Capture;
+use crate::capture::{Capture, CaptureError, Log};
 use crate::checkpoint::{Checkpoint, CheckpointFile};
-use crate::filter::{Remembered, agree::agree};
+use crate::config::WhenLost;
+use crate::filter::{Filter, Remembered, agree::agree};
 use crate::link::{Answer, Link};
 use crate::metrics::{self, Stage};
 use crate::retention::{Ledger, Standing, Watch};
+use crate::snapshot::{self, Ask, Coordinator};
 use crate::source::{Facts, Source};
 use crate::start::Cloud;
 use crate::tail::{FORMAT_DESCRIPTION, Tail, TailEvent};
 use crate::window::{Progress, Window};
 use crate::{Config, Error, check, origin};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tributary_runtime::Readiness;
 use tributary_wire::{
-    DeviceId, Directive, Header, HeartbeatReply, HeartbeatRequest, Position, Resume, Seal,
+    DeviceId, Directive, Header, HeartbeatReply, HeartbeatRequest, Position, Seal, SnapshotCursor,
 };
 
 /// What outlives an attempt.
@@ -43,6 +47,10 @@ pub struct Agent {
     pub filter: Remembered,
     /// The last attempt ended because the cloud asked for what the stream has lost.
     pub after_rewind: bool,
+    /// No target knows the device.
+    pub is_new: bool,
+    /// The last attempt found that the log has lost what is to follow.
+    pub take_snapshot: bool,
 }
 
 /// How an attempt ends when nothing went wrong.
@@ -64,6 +72,8 @@ struct Flow<'a> {
     window: Window,
     message_bytes_max: usize,
     ready: VecDeque<Seal>,
+    /// The snapshot that is under way.
+    snapshot: Option<Coordinator>,
     /// Every table must be younger than the log: this device's history begins here.
     at_origin: bool,
     published: Position,
@@ -99,28 +109,36 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let filter = agree(agent, &mut source, &facts, &origin).await?;
     let (from, resume) = (origin.position, origin.resume.position);
     tracing::info!(device = %agent.device, %from, read_from = %resume, server = %facts.version, "publishing begins");
+    let read_from = Position { offset: origin.read_from, ..resume };
+    let (config, spool_dir) = (&agent.config.source, &agent.config.state.dir);
     let tail =
-        Tail::open(&agent.config.source, &agent.device, &facts, &origin.file, resume).await?;
+        Tail::open(config, &agent.device, &facts, &origin.file, read_from, spool_dir).await?;
     let header = Header {
         device: agent.device.clone(),
         run: agent.run,
         source: facts.identity.clone(),
+        server: facts.version.clone(),
         prev: from,
         end: from,
-        resume: origin.resume,
+        resume: origin.resume.clone(),
         commit_time_first_us: 0,
         commit_time_last_us: 0,
     };
     let publish = &agent.config.publish;
     let message_bytes_max = agent.link.max_payload();
     let zone = facts.system_time_zone.clone();
-    let soft = publish.batch_bytes;
-    let capture = Capture::new(header, from, resume, message_bytes_max, soft, zone, filter);
+    let log = Log { folds_names: facts.folds_names(), elsewhere: origin.elsewhere };
+    let pass_until = (read_from < resume).then_some(resume);
+    let snapshot = origin.resume.snapshot;
+    let (soft, narrowed) = (publish.batch_bytes, Arc::clone(&filter));
+    let capture = Capture::new(header, from, resume, message_bytes_max, soft, zone, narrowed)
+        .with_account(origin.gtids, pass_until, snapshot.clone(), log);
+    let snapshot = snapshot.map(|cursor| start_snapshot(agent, &facts, filter, cursor));
     let window = Window::new(publish.window_batches);
     metrics::session();
     metrics::source_connected(true);
     agent.readiness.set_ready("source", Ok(()));
-    agent.after_rewind = false;
+    (agent.after_rewind, agent.take_snapshot) = (false, false);
     let now = Instant::now();
     let flow = Flow {
         agent,
@@ -132,6 +150,7 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
         message_bytes_max,
         ready: VecDeque::new(),
         at_origin: origin.beginning,
+        snapshot,
         published: from,
         parked: None,
         heartbeat_at: now,
@@ -144,6 +163,28 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     flow.run().await
 }
 
+/// Starts the reader of a snapshot.
+fn start_snapshot(
+    agent: &Agent,
+    facts: &Facts,
+    filter: Arc<Filter>,
+    cursor: SnapshotCursor,
+) -> Coordinator {
+    let (asks, receiver) = mpsc::channel::<Ask>(1);
+    let (config, facts) = (agent.config.clone(), facts.clone());
+    let context = snapshot::Context { config, facts, filter, asks };
+    metrics::snapshot_active(true);
+    Coordinator::new(receiver, tokio::spawn(snapshot::run(context, cursor)))
+}
+
+/// The snapshot's reader has asked something, or come to its end; never without a snapshot.
+async fn listen(snapshot: &mut Option<Coordinator>) -> Result<bool, Error> {
+    match snapshot {
+        Some(snapshot) => snapshot.listen().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A heartbeat that only asks.
 pub(crate) fn question(device: &DeviceId, run: u64, source: &str) -> HeartbeatRequest {
     HeartbeatRequest {
@@ -154,6 +195,7 @@ pub(crate) fn question(device: &DeviceId, run: u64, source: &str) -> HeartbeatRe
         head: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         retention: None,
+        snapshot: None,
     }
 }
 
@@ -181,17 +223,26 @@ impl Flow<'_> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.send_what_may_go().await?;
-            let may_read = self.ready.is_empty() && self.parked.is_none();
+            self.advance_snapshot()?;
+            let held = self.snapshot.as_ref().is_some_and(|s| s.holds_log(&self.capture));
+            let may_read = self.ready.is_empty() && self.parked.is_none() && !held;
             if !may_read {
                 self.tail.pause();
             }
             tokio::select! {
                 answer = self.agent.link.answer() => {
-                    if let Some(end) = self.on_answer(answer) {
+                    if let Some(end) = self.on_answer(answer)? {
                         return Ok(end);
                     }
                 }
-                event = self.tail.next(), if may_read => self.on_event(&event?).await?,
+                asked = listen(&mut self.snapshot) => {
+                    if !asked? {
+                        self.snapshot = None;
+                        metrics::snapshot_active(false);
+                    }
+                }
+                () = std::future::ready(()), if may_read && self.capture.is_unpacking() => self.unpack()?,
+                event = self.tail.next(), if may_read && !self.capture.is_unpacking() => self.on_event(event?).await?,
                 _ = tick.tick() => self.on_tick().await?,
             }
         }
@@ -217,13 +268,27 @@ impl Flow<'_> {
         Ok(())
     }
 
+    /// Answers the snapshot's reader where the log has come to the place for it.
+    fn advance_snapshot(&mut self) -> Result<(), Error> {
+        let Some(snapshot) = &mut self.snapshot else { return Ok(()) };
+        if !self.ready.is_empty() || self.parked.is_some() {
+            return Ok(());
+        }
+        let mut sealed = Vec::new();
+        let bytes_soft = self.agent.config.publish.batch_bytes;
+        snapshot.answer(&mut self.capture, bytes_soft, &mut sealed)?;
+        self.ready.extend(sealed);
+        Ok(())
+    }
+
     fn await_acknowledgement(&mut self) {
         let deadline = Instant::now() + self.agent.config.publish.ack_timeout();
         self.resend_at = (!self.window.is_empty()).then_some(deadline);
     }
 
-    async fn on_event(&mut self, event: &TailEvent) -> Result<(), Error> {
+    async fn on_event(&mut self, mut event: TailEvent) -> Result<(), Error> {
         metrics::read(event.bytes());
+        let spooled = event.take_spooled();
         let log = event.log();
         if self.at_origin && log.event.code == FORMAT_DESCRIPTION {
             origin::refuse_older_tables(&mut self.source, event.seconds()).await?;
@@ -233,13 +298,30 @@ impl Flow<'_> {
             self.read_us = log.time_us;
         }
         let mut sealed = Vec::new();
-        self.capture.take(&log, &mut sealed)?;
+        match spooled {
+            Some(spooled) => {
+                metrics::spooled();
+                let body = spooled.into_body().map_err(CaptureError::Stored)?;
+                self.capture.take_stored(&log, body, &mut sealed)?;
+            }
+            None => self.capture.take(&log, &mut sealed)?,
+        }
+        self.tail.recycle(event);
         self.ready.extend(sealed);
         Ok(())
     }
 
-    fn on_answer(&mut self, answer: Answer) -> Option<End> {
-        match answer {
+    /// Goes on with an event that is not taken at once, as slowly as batches leave.
+    fn unpack(&mut self) -> Result<(), Error> {
+        self.tail.pause();
+        let mut sealed = Vec::new();
+        self.capture.unpack(&mut sealed)?;
+        self.ready.extend(sealed);
+        Ok(())
+    }
+
+    fn on_answer(&mut self, answer: Answer) -> Result<Option<End>, Error> {
+        Ok(match answer {
             Answer::Stored(ticket) => {
                 if let Some(progress) = self.window.acknowledge(ticket) {
                     self.on_progress(progress);
@@ -263,8 +345,8 @@ impl Flow<'_> {
                 self.heartbeat_at = Instant::now();
                 None
             }
-            Answer::Heartbeat(reply) => self.on_heartbeat(reply),
-        }
+            Answer::Heartbeat(reply) => return self.on_heartbeat(reply),
+        })
     }
 
     fn on_progress(&mut self, progress: Progress) {
@@ -283,13 +365,19 @@ impl Flow<'_> {
         self.await_acknowledgement();
     }
 
-    fn on_heartbeat(&mut self, reply: HeartbeatReply) -> Option<End> {
+    fn on_heartbeat(&mut self, reply: HeartbeatReply) -> Result<Option<End>, Error> {
         self.answered = true;
         self.agent.readiness.set_ready("cloud", Ok(()));
         if let Some(applied) = &reply.applied {
             metrics::position(Stage::Applied, applied.position);
             self.agent.ledger.applied(applied.position);
             metrics::lag(&self.agent.device, applied.lag_us);
+        }
+        if let Some(applied) = &reply.applied
+            && applied.source != self.facts.identity
+            && applied.position.epoch > self.published.epoch
+        {
+            return Err(Error::Displaced { other: applied.source.clone() });
         }
         let mut parked = None;
         let mut end = None;
@@ -299,7 +387,11 @@ impl Flow<'_> {
                 let to = reply.applied.as_ref().map(|applied| applied.position.to_string());
                 let to = to.unwrap_or_else(|| "the beginning".to_owned());
                 tracing::warn!(device = %self.agent.device, published = %self.published, to, "the stream has lost batches; publishing again from the watermark");
-                let filter = self.agent.filter.clone();
+                // What a snapshot was to bring is lost with it: the log does not tell it.
+                let epoch = reply.applied.as_ref().map(|applied| applied.position.epoch);
+                self.agent.take_snapshot = epoch.is_some_and(|epoch| epoch < self.published.epoch);
+                let known = self.agent.checkpoint.as_ref().map(|known| known.filter.clone());
+                let filter = known.unwrap_or_else(|| self.agent.filter.clone());
                 self.agent.checkpoint = reply.applied.map(|applied| Checkpoint {
                     device: self.agent.device.clone(),
                     source: applied.source,
@@ -324,7 +416,7 @@ impl Flow<'_> {
             }
         }
         self.parked = parked;
-        end
+        Ok(end)
     }
 
     async fn on_tick(&mut self) -> Result<(), Error> {
@@ -372,8 +464,9 @@ impl Flow<'_> {
         self.heartbeat_at = Instant::now() + every.mul_f64(0.8 + 0.4 * fastrand::f64());
         let head = self.head().await;
         let question = question(&self.agent.device, self.agent.run, &self.facts.identity);
+        let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.progress);
         let (published, retention) = (Some(self.published), self.agent.retention.retention());
-        let request = HeartbeatRequest { published, head, retention, ..question };
+        let request = HeartbeatRequest { published, head, retention, snapshot, ..question };
         self.agent.link.heartbeat(&request).await;
         let link = self.agent.link.is_connected();
         let state = if link { Ok(()) } else { Err("not connected; trying again".to_owned()) };
@@ -404,6 +497,12 @@ impl Agent {
         }
     }
 
+    /// What the log has lost may be brought back by a snapshot, of which one is not just being taken.
+    pub(crate) fn may_take_snapshot(&self) -> bool {
+        !self.take_snapshot
+            && (self.is_new || self.config.snapshot.when_lost == WhenLost::Resnapshot)
+    }
+
     /// Writes the checkpoint. It is only a cache: a disk that is full costs a question to the cloud at
     /// the next start.
     pub fn store_checkpoint(&self) {
@@ -416,18 +515,4 @@ impl Agent {
             );
         }
     }
-}
-
-/// Where an attempt begins.
-pub(crate) struct Origin {
-    /// What has been carried.
-    pub(crate) position: Position,
-    /// Where to read.
-    pub(crate) resume: Resume,
-    /// Identity of the server that it is a position of.
-    pub(crate) source: String,
-    /// The name of the binlog file at `resume`.
-    pub(crate) file: String,
-    /// This is the beginning of the device's history.
-    pub(crate) beginning: bool,
 }

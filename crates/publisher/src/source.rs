@@ -7,8 +7,10 @@ use crate::capture::{SYSTEM_DATABASES, file_number};
 use crate::config::SourceConfig;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+use tributary_binlog::Gtids;
+use tributary_binlog::gtids::GtidSet;
 use tributary_wire::Resume;
 
 /// Which family a server belongs to: they differ in GTIDs, privileges and names of statements.
@@ -54,13 +56,13 @@ pub struct Source {
     address: String,
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// An event can be as large as a packet can be; the server's own limit is for statements.
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
 /// Variables that the preflight looks at.
-const VARIABLES: [&str; 25] = [
+const VARIABLES: [&str; 23] = [
     "version",
     "server_id",
     "server_uuid",
@@ -69,8 +71,6 @@ const VARIABLES: [&str; 25] = [
     "binlog_row_image",
     "binlog_row_metadata",
     "binlog_row_value_options",
-    "binlog_transaction_compression",
-    "log_bin_compress",
     "binlog_alter_two_phase",
     "log_replica_updates",
     "log_slave_updates",
@@ -259,14 +259,14 @@ impl Source {
     /// # Errors
     /// As every question.
     pub async fn contains(&mut self, facts: &Facts, resume: &Resume) -> Result<bool, Error> {
-        // Made of hexadecimal digits, numbers, dashes and a colon; anything else is not a GTID.
-        let plain =
-            |gtid: &&String| gtid.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-' || b == b':');
-        let Some(gtid) = resume.gtid.as_ref().filter(plain) else { return Ok(true) };
+        let Some(gtid) = &resume.gtid else { return Ok(true) };
+        let is_mariadb = facts.flavour == Flavour::MariaDb;
+        // What is no set is no set of this server's.
+        let Ok(gtids) = Gtids::parse(gtid, is_mariadb) else { return Ok(false) };
         match facts.flavour {
             Flavour::MySql => {
-                let sql = format!("SELECT GTID_SUBSET('{gtid}', @@GLOBAL.gtid_executed)");
-                Ok(self.query::<u8>(&sql).await?.first() == Some(&1))
+                let sql = format!("SELECT GTID_SUBSET('{gtids}', @@GLOBAL.gtid_executed)");
+                Ok(self.query::<Option<u8>>(&sql).await?.first() == Some(&Some(1)))
             }
             Flavour::MariaDb => {
                 let position = resume.position;
@@ -277,7 +277,7 @@ impl Source {
                 let sql = format!("SELECT BINLOG_GTID_POS('{}', {})", file.name, position.offset);
                 let known: Vec<Option<String>> = self.query(&sql).await?;
                 let known = known.into_iter().next().flatten().unwrap_or_default();
-                Ok(known.split(',').any(|known| known.trim() == gtid.as_str()))
+                Ok(Gtids::parse(&known, true).is_ok_and(|known| known == gtids))
             }
         }
     }
@@ -331,8 +331,21 @@ impl Facts {
         Self { flavour, version, version_numbers, variables, system_time_zone, identity }
     }
 
-    /// True where names of databases and tables have no case.
-    pub fn folds_case(&self) -> bool {
+    /// The server numbers its transactions.
+    pub fn has_gtids(&self) -> bool {
+        self.flavour == Flavour::MariaDb || self.variable("gtid_mode").eq_ignore_ascii_case("ON")
+    }
+
+    /// What lies before the first transaction of all.
+    pub fn no_gtids(&self) -> Gtids {
+        match self.flavour {
+            Flavour::MySql => Gtids::MySql(GtidSet::default()),
+            Flavour::MariaDb => Gtids::MariaDb(BTreeMap::new()),
+        }
+    }
+
+    /// Names of databases and tables are folded to lower case.
+    pub fn folds_names(&self) -> bool {
         !matches!(self.variable("lower_case_table_names"), "" | "0")
     }
 

@@ -32,6 +32,15 @@ pub enum Start {
     OtherServer {
         /// The server that the copy was taken of.
         known: String,
+        /// What has been carried of it.
+        position: Position,
+        /// Where to read on, in its own log.
+        resume: Resume,
+    },
+    /// The copy was taken of this server, and then of another.
+    Displaced {
+        /// The other.
+        by: String,
     },
 }
 
@@ -48,7 +57,7 @@ pub fn decide(
         Cloud::Silent => None,
         // A device that was parked at first contact has a watermark, and no server yet.
         Cloud::Applied(applied) if !applied.source.is_empty() && applied.source != source => {
-            return Start::OtherServer { known: applied.source };
+            return other_server(applied, checkpoint, source, after_rewind);
         }
         Cloud::Applied(applied) => Some((applied.position, applied.resume)),
     };
@@ -60,6 +69,24 @@ pub fn decide(
     furthest.map_or(Start::Ask, |(position, resume)| Start::From { position, resume })
 }
 
+/// The target follows another server. This one may have taken its place already, which the target has
+/// still to learn; or the other has taken this one's.
+fn other_server(
+    applied: Applied,
+    checkpoint: Option<Checkpoint>,
+    source: &str,
+    after_rewind: bool,
+) -> Start {
+    let Applied { position, resume, source: known, .. } = applied;
+    match checkpoint.filter(|checkpoint| checkpoint.source == source) {
+        Some(ours) if ours.position.epoch < position.epoch => Start::Displaced { by: known },
+        Some(ours) if ours.position.epoch > position.epoch && !after_rewind => {
+            Start::From { position: ours.position, resume: ours.resume }
+        }
+        _ => Start::OtherServer { known, position, resume },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,7 +94,7 @@ mod tests {
 
     fn at(offset: u64) -> (Position, Resume) {
         let position = Position::boundary(1, 1, offset);
-        (position, Resume { position, gtid: None })
+        (position, Resume { position, gtid: None, ..Resume::default() })
     }
 
     fn cloud(offset: u64) -> Cloud {
@@ -122,8 +149,25 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_took_another_s_place_goes_on_and_the_other_stops() {
+        let ours = |epoch| {
+            let position = Position::boundary(epoch, 1, 50);
+            let resume = Resume { position, ..Resume::default() };
+            let checkpoint = checkpoint(0).expect("one");
+            Checkpoint { source: "t".into(), position, resume, ..checkpoint }
+        };
+        let Checkpoint { position, resume, .. } = ours(2);
+        assert_eq!(decide(cloud(10), Some(ours(2)), "t", false), Start::From { position, resume });
+        let displaced = Start::Displaced { by: "s".into() };
+        assert_eq!(decide(cloud(10), Some(ours(0)), "t", false), displaced);
+        assert!(matches!(decide(cloud(10), Some(ours(2)), "t", true), Start::OtherServer { .. }));
+    }
+
+    #[test]
     fn positions_of_another_server_are_never_used() {
-        assert_eq!(decide(cloud(10), None, "t", false), Start::OtherServer { known: "s".into() });
+        let (position, resume) = at(10);
+        let other = Start::OtherServer { known: "s".into(), position, resume };
+        assert_eq!(decide(cloud(10), None, "t", false), other);
         assert_eq!(decide(Cloud::Silent, checkpoint(20), "t", false), Start::Ask);
     }
 }

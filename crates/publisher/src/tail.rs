@@ -3,13 +3,9 @@
 use crate::Error;
 use crate::capture::LogEvent;
 use crate::config::SourceConfig;
-use crate::source::{self, Facts, Flavour, lost_or_refused};
-use futures_util::{FutureExt, StreamExt};
-use mysql_async::binlog::BinlogChecksumAlg;
-use mysql_async::binlog::events::Event as RawEvent;
-use mysql_async::prelude::Queryable;
-use mysql_async::{BinlogStream, BinlogStreamRequest};
-use std::panic::AssertUnwindSafe;
+use crate::dump::{Dump, EventBody, EventHeader, From, Received, Spooled};
+use crate::source::Facts;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tributary_binlog::Event;
@@ -17,7 +13,7 @@ use tributary_wire::{DeviceId, Position};
 
 /// A source's binlog from a position on.
 pub struct Tail {
-    stream: BinlogStream,
+    dump: Dump,
     address: String,
     silence_max: Duration,
     heard: Instant,
@@ -29,7 +25,7 @@ pub struct Tail {
 
 /// One event, owned.
 pub struct TailEvent {
-    raw: RawEvent,
+    received: Received,
     span: Option<(u64, u64)>,
     time_us: i64,
 }
@@ -40,12 +36,12 @@ const HEARTBEAT_V2: u8 = 41;
 const ROTATE: u8 = 4;
 /// The type code of the event that announces a file's format.
 pub const FORMAT_DESCRIPTION: u8 = 15;
-const HEADER_BYTES: u64 = 19;
 
 // === impl Tail ===
 
 impl Tail {
-    /// Asks for the log from `at` on, a boundary in file `file`.
+    /// Asks for the log from `at` on, a boundary in file `file`. Large events are set aside in
+    /// `spool_dir`.
     ///
     /// # Errors
     /// [`Error::SourceRefused`] without REPLICATION SLAVE; [`Error::OutOfReach`] for an offset that
@@ -56,34 +52,21 @@ impl Tail {
         facts: &Facts,
         file: &str,
         at: Position,
+        spool_dir: &Path,
     ) -> Result<Self, Error> {
-        let address = config.address();
-        let mut conn = source::connect(config).await?;
-        let heartbeat_ns = u64::from(config.heartbeat_seconds) * 1_000_000_000;
-        // 8.4 prefers the second name; MariaDB sends its GTID events only to who says that it knows them.
-        let mut setup = format!(
-            "SET @master_heartbeat_period={heartbeat_ns}, @source_heartbeat_period={heartbeat_ns}"
-        );
-        if facts.flavour == Flavour::MariaDb {
-            setup.push_str(", @mariadb_slave_capability=4");
-        }
-        let refused = |error| lost_or_refused(&address, error);
-        conn.query_drop(setup).await.map_err(refused)?;
         // COM_BINLOG_DUMP has 32 bits for the offset. A boundary lies beyond only at the end of a file
         // whose last transaction is larger than 3 GiB.
-        if u32::try_from(at.offset).is_err() {
+        let Ok(offset) = u32::try_from(at.offset) else {
             return Err(Error::OutOfReach {
                 reason: format!("the offset of {at} has more than 32 bits"),
             });
-        }
-        let request = BinlogStreamRequest::new(config.replica_id(device))
-            .with_filename(file.as_bytes())
-            .with_pos(at.offset);
-        let stream = conn.get_binlog_stream(request).await.map_err(refused)?;
+        };
+        let from = From::Place { file, offset };
+        let dump = Dump::open(config, facts, config.replica_id(device), from, spool_dir).await?;
         let silence_max = Duration::from_secs(u64::from(config.heartbeat_seconds) * 3);
         Ok(Self {
-            stream,
-            address,
+            dump,
+            address: config.address(),
             silence_max,
             heard: Instant::now(),
             offset: at.offset,
@@ -103,79 +86,56 @@ impl Tail {
     /// [`Error::Checksum`] and [`Error::Framing`] for a damaged event.
     pub async fn next(&mut self) -> Result<TailEvent, Error> {
         loop {
-            let raw = self.receive().await?;
-            let code = raw.header().event_type_raw();
+            let received = self.receive().await?;
+            let code = received.header.code;
             self.announced |= code == FORMAT_DESCRIPTION;
-            // Before the format is announced, the server repeats the place it was asked for, and the
-            // driver cannot know yet whether that ends in a checksum.
+            // Before the format is announced, the server repeats the place it was asked for, and
+            // nobody can know yet whether that ends in a checksum.
             if self.announced {
-                return self.accept(raw);
+                return self.accept(received);
             }
         }
     }
 
-    async fn receive(&mut self) -> Result<RawEvent, Error> {
-        // The driver unwraps where an event's length exceeds its packet.
-        let next = AssertUnwindSafe(self.stream.next()).catch_unwind();
+    /// Takes an event back whose memory can hold the next.
+    pub fn recycle(&mut self, event: TailEvent) {
+        self.dump.recycle(event.received);
+    }
+
+    async fn receive(&mut self) -> Result<Received, Error> {
         let deadline = self.heard + self.silence_max;
-        let Ok(next) = tokio::time::timeout_at(deadline, next).await else {
+        let Ok(next) = tokio::time::timeout_at(deadline, self.dump.next()).await else {
             return Err(Error::SourceSilent {
                 address: self.address.clone(),
                 seconds: self.silence_max.as_secs(),
             });
         };
-        let after = Position::boundary(0, 0, self.offset);
-        let raw = match next.map_err(|_| Error::Framing { after })? {
-            None => return Err(Error::SourceEnded { address: self.address.clone() }),
-            Some(Err(error)) => return Err(stream_error(&self.address, error)),
-            Some(Ok(raw)) => raw,
-        };
+        let received = next?;
         self.heard = Instant::now();
-        Ok(raw)
+        Ok(received)
     }
 
-    fn accept(&mut self, raw: RawEvent) -> Result<TailEvent, Error> {
-        let header = raw.header();
-        let code = header.event_type_raw();
-        let flags = header.flags_raw();
-        let made_up = flags & ARTIFICIAL != 0
-            || header.log_pos() == 0
-            || matches!(code, HEARTBEAT | HEARTBEAT_V2);
-        if !checksum_holds(&raw) {
-            return Err(Error::Checksum {
-                at: Position::boundary(0, 0, u64::from(header.log_pos())),
-            });
+    fn accept(&mut self, received: Received) -> Result<TailEvent, Error> {
+        let EventHeader { code, flags, end, bytes, seconds, .. } = received.header;
+        let made_up =
+            flags & ARTIFICIAL != 0 || end == 0 || matches!(code, HEARTBEAT | HEARTBEAT_V2);
+        if !received.intact {
+            return Err(Error::Checksum { at: Position::boundary(0, 0, u64::from(end)) });
         }
         let span = (!made_up).then(|| {
-            let end = widen(header.log_pos(), self.offset);
-            (end.saturating_sub(u64::from(header.event_size())), end)
+            let end = widen(end, self.offset);
+            (end.saturating_sub(u64::from(bytes)), end)
         });
         if let Some((_, end)) = span {
             self.offset = end;
         }
+        let event = TailEvent { received, span, time_us: commit_time_us(seconds) };
         if code == ROTATE {
             // The next file's events count from where it says.
-            let body: Option<[u8; 8]> = raw.data().first_chunk().copied();
+            let body: Option<[u8; 8]> = event.held().first_chunk().copied();
             self.offset = body.map_or(4, u64::from_le_bytes);
         }
-        Ok(TailEvent { span, time_us: commit_time_us(header.timestamp()), raw })
-    }
-}
-
-/// What the server says when it cannot serve the log is said for good; a broken line is not.
-fn stream_error(address: &str, error: mysql_async::Error) -> Error {
-    // ER_MASTER_FATAL_ERROR_READING_BINLOG: purged, or a position that is no event's beginning.
-    const FATAL_READING_BINLOG: u16 = 1236;
-    match &error {
-        mysql_async::Error::Server(server) if server.code == FATAL_READING_BINLOG => {
-            Error::OutOfReach {
-                reason: format!(
-                    "source {address} cannot serve its log from there: {}",
-                    server.message
-                ),
-            }
-        }
-        _ => lost_or_refused(address, error),
+        Ok(event)
     }
 }
 
@@ -183,13 +143,6 @@ fn stream_error(address: &str, error: mysql_async::Error) -> Error {
 fn widen(low: u32, from: u64) -> u64 {
     let candidate = from & !u64::from(u32::MAX) | u64::from(low);
     if candidate < from { candidate + (1 << 32) } else { candidate }
-}
-
-fn checksum_holds(raw: &RawEvent) -> bool {
-    const CRC32: BinlogChecksumAlg = BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32;
-    let has_checksum = matches!(raw.footer().get_checksum_alg(), Ok(Some(alg)) if alg == CRC32);
-    !has_checksum
-        || raw.checksum().is_none_or(|sum| raw.calc_checksum(CRC32) == u32::from_le_bytes(sum))
 }
 
 /// The header knows whole seconds. While an event is read within its own second, the moment of reading
@@ -209,30 +162,45 @@ pub fn now_us() -> i64 {
 // === impl TailEvent ===
 
 impl TailEvent {
-    /// As capture takes it.
+    /// As capture takes it. Of an event that was set aside on disk the body is missing.
     pub fn log(&self) -> LogEvent<'_> {
-        let header = self.raw.header();
+        let header = &self.received.header;
         LogEvent {
-            event: Event {
-                code: header.event_type_raw(),
-                flags: header.flags_raw(),
-                data: self.raw.data(),
-            },
+            event: Event { code: header.code, flags: header.flags, data: self.held() },
             span: self.span,
-            server_id: header.server_id(),
-            seconds: header.timestamp(),
+            server_id: header.server_id,
+            seconds: header.seconds,
             time_us: self.time_us,
+        }
+    }
+
+    fn held(&self) -> &[u8] {
+        match &self.received.body {
+            EventBody::Held(event, body) => &event[body.clone()],
+            EventBody::Spooled(_) => &[],
+        }
+    }
+
+    /// The body of an event that was set aside on disk.
+    pub fn take_spooled(&mut self) -> Option<Spooled> {
+        let nothing = EventBody::Held(Vec::new(), 0..0);
+        match std::mem::replace(&mut self.received.body, nothing) {
+            EventBody::Spooled(spooled) => Some(spooled),
+            held @ EventBody::Held(..) => {
+                self.received.body = held;
+                None
+            }
         }
     }
 
     /// Its size in the log, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.raw.data().len() as u64 + HEADER_BYTES
+        u64::from(self.received.header.bytes)
     }
 
     /// When the source wrote it, Unix seconds.
     pub fn seconds(&self) -> u32 {
-        self.raw.header().timestamp()
+        self.received.header.seconds
     }
 }
 

@@ -47,9 +47,15 @@ struct InFlight {
 pub struct Window {
     batches: VecDeque<InFlight>,
     batches_max: usize,
+    /// Their messages' sizes together.
+    bytes: usize,
     attempt: u64,
     next_number: u64,
 }
+
+/// With so many bytes in flight nothing more is sent. On a link with a tenth of a second there and back
+/// that is 40 MB/s.
+const BYTES_MAX: usize = 4 << 20;
 
 // === impl Window ===
 
@@ -59,6 +65,7 @@ impl Window {
         Self {
             batches: VecDeque::new(),
             batches_max: batches_max.max(1),
+            bytes: 0,
             attempt: 0,
             next_number: 0,
         }
@@ -79,9 +86,10 @@ impl Window {
         ticket.attempt == self.attempt
     }
 
-    /// True when another batch may be sent.
+    /// True when another batch may be sent: so many are not in flight, and not so many bytes. One that is
+    /// larger goes alone.
     pub fn has_room(&self) -> bool {
-        self.batches.len() < self.batches_max
+        self.batches.len() < self.batches_max && self.bytes < BYTES_MAX
     }
 
     /// Takes a batch into the window; the caller sends it under the ticket.
@@ -89,6 +97,7 @@ impl Window {
         let message = Bytes::from(seal.message);
         let number = self.next_number;
         self.next_number += 1;
+        self.bytes += message.len();
         self.batches.push_back(InFlight {
             number,
             message: message.clone(),
@@ -112,6 +121,7 @@ impl Window {
         while self.batches.front().is_some_and(|batch| batch.acked)
             && let Some(batch) = self.batches.pop_front()
         {
+            self.bytes -= batch.message.len();
             let (rows, bytes) = progress.map_or((0, 0), |so_far| (so_far.rows, so_far.bytes));
             progress = Some(Progress {
                 position: batch.position,
@@ -159,11 +169,12 @@ mod tests {
 
     fn seal(end: u64) -> Seal {
         let position = Position::boundary(1, 1, end);
-        let resume = Resume { position, gtid: None };
+        let resume = Resume { position, gtid: None, ..Resume::default() };
         let header = Header {
             device: "d".parse().expect("valid"),
             run: 1,
             source: String::new(),
+            server: "9.7.0".into(),
             prev: position,
             end: position,
             resume,
@@ -198,6 +209,18 @@ mod tests {
         assert_eq!(window.acknowledge(old[0]), None, "that attempt is over");
         assert_eq!(window.acknowledge(again[0].0).expect("moves").position.offset, 1);
         assert_eq!(window.acknowledge(again[1].0).expect("moves").position.offset, 2);
+    }
+
+    #[test]
+    fn bytes_bound_the_window_as_well_as_batches() {
+        let mut window = Window::new(8);
+        let large = |end| Seal { message: vec![0; BYTES_MAX / 2], ..seal(end) };
+        let first = window.push(large(1)).0;
+        assert!(window.has_room());
+        window.push(large(2));
+        assert!(!window.has_room(), "two of eight, and full");
+        window.acknowledge(first).expect("moves");
+        assert!(window.has_room());
     }
 
     #[test]

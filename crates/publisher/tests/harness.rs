@@ -257,10 +257,11 @@ pub(crate) fn changes(batches: &[Batch]) -> Vec<String> {
     let mut end = Position::beginning(1);
     for batch in batches {
         for transaction in batch.transactions.iter().filter(|t| t.end > end) {
-            let skip = if transaction.start >= end { 0 } else { end.part - transaction.start.part };
-            let mut at = transaction.start.part;
+            let skip = end.changes().saturating_sub(transaction.start.changes());
+            let skip = if transaction.start >= end { 0 } else { skip };
+            let mut at = transaction.start.changes();
             for run in &transaction.runs {
-                let left = (transaction.start.part + skip).saturating_sub(at);
+                let left = (transaction.start.changes() + skip).saturating_sub(at);
                 at += run.changes();
                 if let Some(run) = run.skip(left) {
                     describe(batch, run, &mut out);
@@ -283,6 +284,10 @@ fn describe(batch: &Batch, run: Run, out: &mut Vec<String>) {
             ));
         }
         Run::Skipped(_) => {}
+        Run::Piece(index) => {
+            let piece = batch.bytes(batch.pieces[index as usize]);
+            out.push(format!("piece of {} bytes", piece.len()));
+        }
         Run::Rows { table, op, image, identity, count } => {
             let block = &batch.tables[table as usize];
             for nth in 0..count {
@@ -311,6 +316,7 @@ fn row(batch: &Batch, columns: &[Vec<Cell>], index: u32) -> String {
         Cell::UInt(value) => value.to_string(),
         Cell::F32(value) => value.to_string(),
         Cell::F64(value) => value.to_string(),
+        Cell::Staged { count, .. } => format!("{count} pieces"),
         cell @ Cell::Bytes { .. } => format!("'{}'", batch.bytes(cell).escape_ascii()),
     });
     cells.collect::<Vec<_>>().join(",")

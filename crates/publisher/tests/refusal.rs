@@ -1,6 +1,6 @@
 //! What would lose data is refused, with the remedy.
 
-use crate::harness::{Lab, applied, is_done};
+use crate::harness::Lab;
 use tributary_runtime::Secret;
 use tributary_testkit::{Flavour, MySqlOptions};
 
@@ -90,89 +90,54 @@ async fn a_log_that_leaves_databases_out_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_decimal_in_json_that_would_lose_digits_stops_the_device() {
+async fn times_in_the_format_of_mariadb_5_3_stop_the_device() {
+    let lab = Lab::start(Flavour::MariaDb).await;
+    lab.sql(&[
+        "CREATE DATABASE app",
+        "SET GLOBAL mysql56_temporal_format=OFF",
+        "CREATE TABLE app.t (id INT PRIMARY KEY, d DATETIME(3))",
+        "INSERT INTO app.t VALUES (1, '2024-02-29 10:11:12.125')",
+    ])
+    .await;
+    let error = refused(&lab).await;
+    assert!(error.contains("mysql56_temporal_format=ON"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_without_all_of_their_columns_stop_the_device() {
+    for flavour in Flavour::ALL {
+        for image in ["MINIMAL", "NOBLOB"] {
+            let lab = Lab::start(flavour).await;
+            lab.sql(&[
+                "CREATE DATABASE app",
+                "CREATE TABLE app.t (id INT PRIMARY KEY, v INT, b BLOB)",
+                "INSERT INTO app.t VALUES (1, 1, 'x')",
+                &format!("SET SESSION binlog_row_image='{image}'"),
+                "UPDATE app.t SET v=2",
+            ])
+            .await;
+            let error = refused(&lab).await;
+            assert!(error.contains("SET GLOBAL binlog_row_image='FULL'"), "{error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_updates_in_part_are_refused_in_the_log_and_in_the_settings() {
     let lab = Lab::start(Flavour::MySql).await;
     lab.sql(&[
         "CREATE DATABASE app",
         "CREATE TABLE app.t (id INT PRIMARY KEY, j JSON)",
-        "INSERT INTO app.t VALUES (1, JSON_OBJECT('p', CAST('12345678901234567890.123456789' AS DECIMAL(40,9))))",
+        "INSERT INTO app.t VALUES (1, JSON_OBJECT('a', REPEAT('x', 100), 'b', 2))",
+        "SET SESSION binlog_row_value_options='PARTIAL_JSON'",
+        "UPDATE app.t SET j = JSON_SET(j, '$.b', 3)",
     ])
     .await;
     let error = refused(&lab).await;
-    assert!(error.contains("would lose digits"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_device_whose_log_was_purged_is_refused() {
-    for flavour in Flavour::ALL {
-        let lab = Lab::start(flavour).await;
-        lab.sql(&[
-            "CREATE DATABASE app",
-            "FLUSH BINARY LOGS",
-            "PURGE BINARY LOGS TO 'binlog.000002'",
-        ])
-        .await;
-        let error = refused(&lab).await;
-        assert!(
-            error.contains("begins with binlog.000002") && error.contains("snapshot"),
-            "{error}"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_known_device_whose_log_was_purged_past_the_watermark_is_refused() {
-    let lab = Lab::start(Flavour::MySql).await;
-    lab.sql(&[
-        "CREATE DATABASE app",
-        "USE app",
-        "CREATE TABLE app.t (id INT)",
-        "CREATE TABLE app.u (id INT)",
-    ])
-    .await;
-    let publisher = lab.publish();
-    lab.sql(&["USE app", "CREATE TABLE done (id INT)"]).await;
-    let batches = lab.read_until(is_done).await;
-    publisher.stop().await;
-    lab.answer(Some(applied(&batches[0])));
-    std::fs::remove_file(lab.state.path().join("DEVICE_001.checkpoint.json")).expect("there");
-    lab.sql(&["FLUSH BINARY LOGS", "PURGE BINARY LOGS TO 'binlog.000002'"]).await;
+    assert!(error.contains("a partial JSON update"), "{error}");
+    lab.sql(&["SET GLOBAL binlog_row_value_options='PARTIAL_JSON'"]).await;
     let error = refused(&lab).await;
-    assert!(error.contains("purged or reset"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_was_reset_is_noticed_by_its_gtid() {
-    for (flavour, reset) in
-        [(Flavour::MySql, "RESET BINARY LOGS AND GTIDS"), (Flavour::MariaDb, "RESET MASTER")]
-    {
-        let lab = Lab::start(flavour).await;
-        lab.sql(&["CREATE DATABASE app", "USE app", "CREATE TABLE app.t (id INT)"]).await;
-        let publisher = lab.publish();
-        lab.sql(&["USE app", "CREATE TABLE done (id INT)"]).await;
-        let batches = lab.read_until(is_done).await;
-        let end = batches.last().expect("a batch").header.end;
-        lab.asked(|question| question.published.is_some_and(|at| at >= end)).await;
-        publisher.stop().await;
-        // The same file name, long enough to hold the old position.
-        let filler = "CREATE TABLE app.f (id INT, v LONGTEXT)";
-        let row = "INSERT INTO app.f VALUES (1, REPEAT('x', 100000))";
-        lab.sql(&[reset, filler, row]).await;
-        lab.answer(None);
-        let error = refused(&lab).await;
-        assert!(error.contains("reset") && error.contains("snapshot"), "{error}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_device_whose_tables_are_older_than_its_log_is_refused() {
-    let lab = Lab::start(Flavour::MySql).await;
-    lab.sql(&["CREATE DATABASE app", "CREATE TABLE app.old (id INT PRIMARY KEY)"]).await;
-    // The log begins in a later second than the table's.
-    lab.sql_until("SELECT UNIX_TIMESTAMP() > UNIX_TIMESTAMP(create_time) FROM information_schema.tables WHERE table_name = 'old'").await;
-    lab.sql(&["RESET BINARY LOGS AND GTIDS"]).await;
-    let error = refused(&lab).await;
-    assert!(error.contains("older than its binary log (app.old)"), "{error}");
+    assert!(error.contains("binlog_row_value_options is PARTIAL_JSON"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,7 @@ use crate::sql_error::SqlError;
 use crate::watermark::{self, Parked, Watermark};
 use std::collections::HashMap;
 use tributary_schema::quote;
-use tributary_wire::{Batch, DeviceId};
+use tributary_wire::{Batch, DeviceId, Position};
 
 /// Multi-row statements are made about this long: longer ones gain nothing more.
 const STATEMENT_BYTES: usize = 1 << 20;
@@ -125,6 +125,10 @@ async fn write(
 ) -> Result<Result<(), Parked>, ApplyError> {
     let generation = pass.watermark.as_ref().map_or(0, |watermark| watermark.shape_generation);
     let charsets = std::sync::Arc::clone(&target.session.server().charsets);
+    let pieces = format!("{}.piece WHERE device_id='{device}'", quote(&target.database));
+    if let Err(parked) = store_pieces(target, owner, device, pass, script) {
+        return Ok(Err(parked));
+    }
     for work in &pass.tables {
         let Some(database) = mapping::database(device, &work.shape.database) else {
             return Ok(Err(long_name(&work.shape.database)));
@@ -146,6 +150,7 @@ async fn write(
                     database: &database,
                     target: &known,
                     charsets: &charsets,
+                    pieces: &pieces,
                     statement_bytes: STATEMENT_BYTES.min(bytes_max),
                     statement_bytes_max: bytes_max,
                 };
@@ -160,14 +165,52 @@ async fn write(
             }));
         }
     }
+    if let Some(at) = pass.pieces_used {
+        let Position { epoch, file, offset, part } = at;
+        // In log order: those of rows that were written, or that later ones have overtaken.
+        let sql = format!(
+            "DELETE FROM {pieces} AND (epoch<{epoch} OR (epoch={epoch} AND (file<{file} OR (file={file} \
+             AND (`offset`<{offset} OR (`offset`={offset} AND part<={part}))))))"
+        );
+        script.push(owner, Expect::Success, sql.as_bytes());
+    }
     routines(&target.database, owner, device, pass, script);
     Ok(Ok(()))
+}
+
+/// Keeps the pieces of large values for their rows, which may come with a later batch.
+fn store_pieces(
+    target: &Target,
+    owner: usize,
+    device: &DeviceId,
+    pass: &Pass<'_>,
+    script: &mut Script,
+) -> Result<(), Parked> {
+    let bytes_max = target.session.statement_bytes_max();
+    for (Position { epoch, file, offset, part }, bytes) in &pass.pieces {
+        let mut sql = format!(
+            "REPLACE INTO {}.piece (device_id,epoch,file,`offset`,part,data) VALUES \
+             ('{device}',{epoch},{file},{offset},{part},",
+            quote(&target.database)
+        )
+        .into_bytes();
+        quoted(&mut sql, bytes);
+        sql.push(b')');
+        if sql.len() > bytes_max {
+            let table = "of pieces".to_owned();
+            let error = PlanError::RowTooLarge { table, bytes: sql.len(), bytes_max };
+            let (reason, remedy) = (error.to_string(), error.remedy().to_owned());
+            return Err(Parked { reason, remedy });
+        }
+        script.push(owner, Expect::Success, &sql);
+    }
+    Ok(())
 }
 
 fn routines(database: &str, owner: usize, device: &DeviceId, pass: &Pass<'_>, script: &mut Script) {
     for (at, statement) in &pass.routines {
         let mut sql = format!(
-            "INSERT IGNORE INTO {}.routine (device_id,epoch,file,`offset`,part,database_name,statement,\
+            "REPLACE INTO {}.routine (device_id,epoch,file,`offset`,part,database_name,statement,\
              sql_mode,charset_client,collation_connection,collation_database) VALUES \
              ('{device}',{},{},{},{},",
             quote(database),

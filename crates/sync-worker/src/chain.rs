@@ -25,7 +25,7 @@ pub enum Verdict {
 pub struct Cut {
     /// Index into the batch's transactions; their number when nothing is left but a mark.
     pub transaction: usize,
-    /// Changes of that transaction's piece that are applied already.
+    /// Changes of that transaction's piece, or items of a snapshot, that are applied already.
     pub skip: u64,
 }
 
@@ -40,12 +40,24 @@ pub struct Step {
     pub run: Run,
 }
 
-/// Judges a batch against the watermark of its device; `None` is a device that the target has never
+/// One item of a snapshot, with the positions around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemStep {
+    /// Where the log stands before it.
+    pub before: Position,
+    /// Where it stands after it.
+    pub after: Position,
+    /// Index into the batch's items.
+    pub index: usize,
+}
+
+/// Judges a batch, of so many `items`, against the watermark of its device; `None` is a device that the target has never
 /// seen, whose history has to begin at its beginning.
 pub fn judge(
     watermark: Option<Position>,
     header: &Header,
     transactions: &[Transaction],
+    items: usize,
 ) -> Verdict {
     let beginning = Position::beginning(1);
     let at = match watermark {
@@ -59,7 +71,24 @@ pub fn judge(
     if header.prev > at {
         return Verdict::Gap;
     }
+    if items > 0 {
+        return Verdict::Apply(cut_items(at, header, items));
+    }
     cut(at, transactions).map_or(Verdict::Mismatch, Verdict::Apply)
+}
+
+/// The items of a snapshot from `cut` on. They lie at the boundary where their batch ends, and are
+/// counted back from there.
+pub fn item_steps(header: &Header, items: usize, cut: Cut) -> impl Iterator<Item = ItemStep> {
+    let end = header.end;
+    let first = end.items().saturating_sub(items as u64);
+    let place = move |index: usize| end.after_items(first.saturating_add(index as u64));
+    let skip = usize::try_from(cut.skip).unwrap_or(usize::MAX);
+    (skip..items).map(move |index| ItemStep {
+        before: place(index),
+        after: place(index + 1),
+        index,
+    })
 }
 
 /// The changes from `cut` on.
@@ -76,16 +105,25 @@ fn cut(at: Position, transactions: &[Transaction]) -> Option<Cut> {
     let Some(transaction) = transactions.get(index).filter(|t| t.start < at) else {
         return Some(Cut { transaction: index, skip: 0 });
     };
-    let same_transaction = at.with_part(0) == transaction.start.with_part(0);
-    let skip = at.part.checked_sub(transaction.start.part)?;
+    let same_transaction = at.floor() == transaction.start.floor();
+    let skip = at.changes().checked_sub(transaction.start.changes())?;
     (same_transaction && skip <= transaction.changes()).then_some(Cut { transaction: index, skip })
+}
+
+/// Where the watermark stands between the items of a batch that ends beyond it: behind some of them
+/// when it is at their boundary, before all of them when it is anywhere else.
+fn cut_items(at: Position, header: &Header, items: usize) -> Cut {
+    let first = header.end.items().saturating_sub(items as u64);
+    let is_there = at.floor() == header.end.floor();
+    let skip = if is_there { at.items().saturating_sub(first) } else { 0 };
+    Cut { transaction: 0, skip }
 }
 
 fn steps_of(transaction: &Transaction, mut skip: u64) -> impl Iterator<Item = Step> + '_ {
     let changes = transaction.changes();
     let mut done = 0;
     let position = move |done: u64| {
-        if done == changes { transaction.end } else { advance(transaction.start, done) }
+        if done == changes { transaction.end } else { transaction.start.advance(done) }
     };
     transaction.runs.iter().filter_map(move |run| {
         let skipped = skip.min(run.changes());
@@ -95,10 +133,6 @@ fn steps_of(transaction: &Transaction, mut skip: u64) -> impl Iterator<Item = St
         let run = run.skip(skipped)?;
         Some(Step { before: position(before), after: position(done), run })
     })
-}
-
-fn advance(start: Position, changes: u64) -> Position {
-    start.with_part(start.part + changes)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ fn header(prev: Position, end: Position) -> Header {
         device: "d".parse().expect("valid"),
         run: 1,
         source: "s".into(),
+        server: "9.7.0".into(),
         prev,
         end,
         resume: Resume::default(),
@@ -39,7 +40,7 @@ fn header(prev: Position, end: Position) -> Header {
 fn places(log: &[Transaction]) -> Vec<Position> {
     let inside = log.iter().flat_map(|t| {
         let changes = t.changes();
-        (1..=changes).map(move |i| if i == changes { t.end } else { t.start.with_part(i) })
+        (1..=changes).map(move |i| if i == changes { t.end } else { t.start.inside(i) })
     });
     std::iter::once(Position::beginning(1)).chain(inside).collect()
 }
@@ -48,12 +49,12 @@ fn places(log: &[Transaction]) -> Vec<Position> {
 fn slice(log: &[Transaction], prev: Position, end: Position) -> (Header, Vec<Transaction>) {
     let mut cut = Vec::new();
     for t in log.iter().filter(|t| t.end > prev && t.start < end) {
-        let from = if prev > t.start { prev.part } else { 0 };
+        let from = if prev > t.start { prev.changes() } else { 0 };
         let whole = end >= t.end;
-        let to = if whole { t.changes() } else { end.part };
+        let to = if whole { t.changes() } else { end.changes() };
         if to > from {
-            let stop = if whole { t.end } else { t.start.with_part(to) };
-            let (start, runs) = (t.start.with_part(from), vec![rows(to - from)]);
+            let stop = if whole { t.end } else { t.start.inside(to) };
+            let (start, runs) = (t.start.inside(from), vec![rows(to - from)]);
             cut.push(Transaction { start, end: stop, commit_time_us: 0, runs });
         }
     }
@@ -66,10 +67,10 @@ fn apply(
     watermark: &mut Option<Position>,
     batch: &(Header, Vec<Transaction>),
 ) {
-    let Verdict::Apply(cut) = judge(*watermark, &batch.0, &batch.1) else { return };
+    let Verdict::Apply(cut) = judge(*watermark, &batch.0, &batch.1, 0) else { return };
     for step in steps(&batch.1, cut) {
         for i in 0..step.run.changes() {
-            let at = if i == 0 { step.before } else { step.before.with_part(step.before.part + i) };
+            let at = if i == 0 { step.before } else { step.before.advance(i) };
             target.push(at);
         }
     }
@@ -77,48 +78,48 @@ fn apply(
 }
 
 fn source(log: &[Transaction]) -> Vec<Position> {
-    log.iter().flat_map(|t| (0..t.changes()).map(|i| t.start.with_part(i))).collect()
+    log.iter().flat_map(|t| (0..t.changes()).map(|i| t.start.inside(i))).collect()
 }
 
 #[test]
 fn a_batch_behind_the_watermark_is_a_duplicate() {
     let log = log(&[3, 2]);
     let (h, t) = slice(&log, Position::beginning(1), log[0].end);
-    assert_eq!(judge(Some(log[0].end), &h, &t), Verdict::Duplicate);
-    assert_eq!(judge(Some(log[1].end), &h, &t), Verdict::Duplicate);
+    assert_eq!(judge(Some(log[0].end), &h, &t, 0), Verdict::Duplicate);
+    assert_eq!(judge(Some(log[1].end), &h, &t, 0), Verdict::Duplicate);
 }
 
 #[test]
 fn a_batch_beyond_the_watermark_is_a_gap() {
     let log = log(&[3, 2]);
     let (h, t) = slice(&log, log[0].end, log[1].end);
-    assert_eq!(judge(Some(log[0].start.with_part(2)), &h, &t), Verdict::Gap);
+    assert_eq!(judge(Some(log[0].start.inside(2)), &h, &t, 0), Verdict::Gap);
 }
 
 #[test]
 fn an_unknown_device_begins_at_its_beginning_and_nowhere_else() {
     let log = log(&[3, 2]);
     let (h, t) = slice(&log, Position::beginning(1), log[0].end);
-    assert_eq!(judge(None, &h, &t), Verdict::Apply(Cut { transaction: 0, skip: 0 }));
+    assert_eq!(judge(None, &h, &t, 0), Verdict::Apply(Cut { transaction: 0, skip: 0 }));
     let (h, t) = slice(&log, log[0].end, log[1].end);
-    assert_eq!(judge(None, &h, &t), Verdict::Gap);
+    assert_eq!(judge(None, &h, &t, 0), Verdict::Gap);
     let (h, t) = (header(Position::beginning(2), Position::boundary(2, 1, 500)), Vec::new());
-    assert_eq!(judge(None, &h, &t), Verdict::Gap);
+    assert_eq!(judge(None, &h, &t, 0), Verdict::Gap);
 }
 
 #[test]
 fn a_mark_moves_the_watermark_with_nothing_to_apply() {
     let (h, t) = (header(Position::boundary(1, 1, 4), Position::boundary(1, 2, 4)), Vec::new());
-    let verdict = judge(Some(Position::boundary(1, 1, 4)), &h, &t);
+    let verdict = judge(Some(Position::boundary(1, 1, 4)), &h, &t, 0);
     assert_eq!(verdict, Verdict::Apply(Cut { transaction: 0, skip: 0 }));
 }
 
 #[test]
 fn an_overlap_inside_a_transaction_skips_the_changes_that_are_applied() {
     let log = log(&[5]);
-    let (h, t) = slice(&log, log[0].start.with_part(1), log[0].end);
-    let at = log[0].start.with_part(3);
-    assert_eq!(judge(Some(at), &h, &t), Verdict::Apply(Cut { transaction: 0, skip: 2 }));
+    let (h, t) = slice(&log, log[0].start.inside(1), log[0].end);
+    let at = log[0].start.inside(3);
+    assert_eq!(judge(Some(at), &h, &t, 0), Verdict::Apply(Cut { transaction: 0, skip: 2 }));
     let left: Vec<Step> = steps(&t, Cut { transaction: 0, skip: 2 }).collect();
     assert_eq!((left[0].before, left[0].after), (at, log[0].end));
     assert_eq!(left[0].run.changes(), 2);
@@ -130,15 +131,15 @@ fn a_watermark_inside_a_transaction_of_another_log_is_a_mismatch() {
     let (h, t) = slice(&log, Position::beginning(1), log[0].end);
     // Inside the transaction's bytes, but at none of its changes.
     let elsewhere = Position::boundary(1, 1, log[0].start.offset + 7);
-    assert_eq!(judge(Some(elsewhere), &h, &t), Verdict::Mismatch);
+    assert_eq!(judge(Some(elsewhere), &h, &t, 0), Verdict::Mismatch);
     // More changes of the transaction than it has.
-    assert_eq!(judge(Some(log[0].start.with_part(6)), &h, &t), Verdict::Mismatch);
+    assert_eq!(judge(Some(log[0].start.inside(6)), &h, &t, 0), Verdict::Mismatch);
     // The piece begins after the watermark's part, although its batch claims to begin before it.
     let mut piece = t.clone();
-    piece[0].start = log[0].start.with_part(2);
+    piece[0].start = log[0].start.inside(2);
     piece[0].runs = vec![rows(3)];
     assert_eq!(
-        judge(Some(log[0].start.with_part(1)), &h, &piece),
+        judge(Some(log[0].start.inside(1)), &h, &piece, 0),
         Verdict::Apply(Cut { transaction: 0, skip: 0 })
     );
 }

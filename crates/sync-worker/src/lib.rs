@@ -8,12 +8,14 @@
 //! and never before; a batch is applied only where it chains to the watermark.** Whatever is lost,
 //! here or in NATS, is found by that rule and published again.
 
+pub mod admission;
 pub mod apply;
 pub mod catalog;
 pub mod chain;
 pub mod classify;
 pub mod config;
 pub mod consumer;
+pub mod copy;
 pub mod ddl;
 mod definition;
 mod detour;
@@ -25,6 +27,7 @@ mod hash;
 pub mod heartbeat;
 pub mod intake;
 mod job;
+mod json;
 pub mod lane;
 mod lane_loop;
 pub mod lease;
@@ -56,6 +59,7 @@ pub mod settings;
 pub mod shard;
 pub mod share;
 pub mod sql_error;
+mod staged;
 pub mod target;
 pub mod treatment;
 pub mod watermark;

@@ -1,6 +1,7 @@
 //! One value as SQL text. Pure; the session it is meant for has `NAMES binary`, time zone `+00:00`
 //! and no `NO_BACKSLASH_ESCAPES`.
 
+use crate::json;
 use tributary_wire::{Cell, ColumnKind, ColumnShape};
 
 /// How the target wants the bytes of a character value.
@@ -11,6 +12,8 @@ pub enum Encoding {
     AsIs,
     /// Introduced as this character set, so that the server converts them, or, for JSON, takes them.
     Introduced(String),
+    /// As a JSON document of MySQL, whose values have types that JSON text cannot say.
+    Json,
 }
 
 /// A cell does not hold what its column's kind says: another shape than the rows were written with,
@@ -63,6 +66,18 @@ pub fn write(
         (Time, Cell::Int(value)) => time(out, value, column.scale),
         (DateTime, Cell::Int(value)) => datetime(out, value, column.scale).ok_or_else(refuse)?,
         (Timestamp, Cell::Int(value)) => timestamp(out, value, column.scale).ok_or_else(refuse)?,
+        (Json, Cell::Bytes { .. }) if json::is_typed(bytes) => {
+            if *encoding == Encoding::Json {
+                json::expression(out, bytes).ok_or_else(refuse)?;
+            } else {
+                out.extend_from_slice(b"_utf8mb4");
+                quoted(out, &json::plain(bytes).ok_or_else(refuse)?);
+            }
+        }
+        (Json, Cell::Bytes { .. }) if *encoding == Encoding::Json => {
+            out.extend_from_slice(b"_utf8mb4");
+            quoted(out, bytes);
+        }
         (Text | Binary | Json | Geometry | Vector, Cell::Bytes { .. }) => {
             if let Encoding::Introduced(charset) = encoding {
                 out.push(b'_');
@@ -73,6 +88,21 @@ pub fn write(
         _ => return Err(refuse()),
     }
     Ok(())
+}
+
+/// True for a kind whose values are written as strings of bytes.
+pub(crate) fn is_bytes(kind: ColumnKind) -> bool {
+    use ColumnKind::{Binary, Geometry, Json, Text, Vector};
+    matches!(kind, Text | Binary | Json | Geometry | Vector)
+}
+
+/// Appends a variable that holds the bytes of a value.
+pub(crate) fn variable(out: &mut Vec<u8>, name: &str, encoding: &Encoding) {
+    match encoding {
+        Encoding::AsIs => out.extend_from_slice(name.as_bytes()),
+        Encoding::Introduced(charset) => text(out, format_args!("CONVERT({name} USING {charset})")),
+        Encoding::Json => text(out, format_args!("CONVERT({name} USING utf8mb4)")),
+    }
 }
 
 /// Appends `bytes` as a quoted string that means exactly these bytes to a session with `NAMES binary`.

@@ -20,6 +20,10 @@ pub const DEVICE_PUBLISHED_FILE: &str = "tributary_device_published_file";
 pub const DEVICE_PUBLISHED_OFFSET: &str = "tributary_device_published_offset_bytes";
 /// Row changes applied.
 pub const ROWS_APPLIED: &str = "tributary_rows_applied_total";
+/// Rows of snapshots written.
+pub const SNAPSHOT_ROWS: &str = "tributary_snapshot_rows_total";
+/// Chunks of snapshots written.
+pub const SNAPSHOT_CHUNKS: &str = "tributary_snapshot_chunks_total";
 /// Batches applied.
 pub const BATCHES_APPLIED: &str = "tributary_batches_applied_total";
 /// Bytes of messages taken from the stream.
@@ -78,6 +82,8 @@ pub fn describe() {
     );
     describe_gauge!(DEVICE_PUBLISHED_OFFSET, Unit::Bytes, "Offset in that binlog file");
     describe_counter!(ROWS_APPLIED, Unit::Count, "Row changes applied");
+    describe_counter!(SNAPSHOT_ROWS, Unit::Count, "Rows of snapshots written");
+    describe_counter!(SNAPSHOT_CHUNKS, Unit::Count, "Chunks of snapshots written");
     describe_counter!(BATCHES_APPLIED, Unit::Count, "Batches applied");
     describe_counter!(BYTES_RECEIVED, Unit::Bytes, "Message bytes taken from the stream");
     describe_counter!(DUPLICATES, Unit::Count, "Batches that were applied already");

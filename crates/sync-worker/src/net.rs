@@ -1,7 +1,7 @@
 //! The net effect of many changes to the rows of one table.
 
 use std::collections::HashMap;
-use tributary_wire::{Batch, Cell, Op, Run, TableBlock, TableShape};
+use tributary_wire::{Batch, Cell, Chunk, Op, Position, Run, TableBlock, TableShape};
 
 /// A row of a decoded batch, by where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +54,9 @@ pub struct TableWork<'a> {
     pub changes: Changes<'a>,
     /// Row changes that went in.
     pub rows: u64,
+    /// The table is being copied: an image may displace a row that is not copied yet. See
+    /// [`crate::copy`].
+    pub displaces: bool,
 }
 
 /// See [`TableWork::changes`].
@@ -63,6 +66,28 @@ pub enum Changes<'a> {
     Keyed(Fold<'a>),
     /// Without one: every change, in order.
     Keyless(Vec<Change<'a>>),
+    /// All rows of a range.
+    Chunk(ChunkRows<'a>),
+}
+
+/// A chunk of a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct ChunkRows<'a> {
+    /// The batch, which holds the bytes.
+    pub batch: &'a Batch,
+    /// The table's block in it.
+    pub block: &'a TableBlock,
+    /// The range, and where its rows stand in the block.
+    pub chunk: Chunk,
+}
+
+/// Which of a block's rows are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Row images.
+    Image,
+    /// Identities.
+    Identity,
 }
 
 /// Net effects by key.
@@ -83,6 +108,27 @@ impl<'a> RowRef<'a> {
     /// The cell of an identity, by its place in the identity.
     pub fn identity(&self, index: usize) -> Option<Cell> {
         self.block.identities.get(index)?.get(self.row).copied()
+    }
+
+    /// The boundary or the beginning of the transaction that the row belongs to: the pieces of its
+    /// values stand there too.
+    pub fn place(&self, side: Side) -> Option<Position> {
+        if !self.batch.items.is_empty() {
+            return Some(self.batch.header.end.floor());
+        }
+        let is_own = |run: &Run| {
+            let Run::Rows { table, op, image, identity, count } = *run else { return false };
+            let (first, has) = match side {
+                Side::Image => (image, op.has_image()),
+                Side::Identity => (identity, op.has_identity()),
+            };
+            let rows = first as usize..first as usize + count as usize;
+            let block = self.batch.tables.get(table as usize);
+            has && rows.contains(&self.row) && block.is_some_and(|b| std::ptr::eq(b, self.block))
+        };
+        let mut transactions = self.batch.transactions.iter();
+        let own = transactions.find(|transaction| transaction.runs.iter().any(is_own));
+        own.map(|transaction| transaction.start.floor())
     }
 
     /// The bytes of a cell of this row.
@@ -123,6 +169,10 @@ impl<'a> Key<'a> {
                     tagged(&mut out, 5, &len.to_le_bytes());
                     out.extend_from_slice(self.bytes(cell));
                 }
+                Some(Cell::Staged { part, count }) => {
+                    tagged(&mut out, 6, &part.to_le_bytes());
+                    out.extend_from_slice(&count.to_le_bytes());
+                }
             }
         }
         out
@@ -144,7 +194,27 @@ impl<'a> TableWork<'a> {
         } else {
             Changes::Keyless(Vec::new())
         };
-        Self { shape: &block.shape, identity: &block.identity, changes, rows: 0 }
+        Self::with(block, changes)
+    }
+
+    /// A chunk, which nothing is added to.
+    pub fn of_chunk(batch: &'a Batch, block: &'a TableBlock, chunk: Chunk) -> Self {
+        Self::with(block, Changes::Chunk(ChunkRows { batch, block, chunk }))
+    }
+
+    fn with(block: &'a TableBlock, changes: Changes<'a>) -> Self {
+        let (shape, identity) = (&block.shape, &block.identity[..]);
+        Self { shape, identity, changes, rows: 0, displaces: false }
+    }
+
+    /// True for changes of the table that the block is of, whatever its shape.
+    pub fn is_of(&self, block: &TableBlock) -> bool {
+        (&self.shape.table, &self.shape.database) == (&block.shape.table, &block.shape.database)
+    }
+
+    /// True for a chunk.
+    pub fn is_chunk(&self) -> bool {
+        matches!(self.changes, Changes::Chunk(_))
     }
 
     /// Takes in a run of row changes of this table; other runs are not its own.
@@ -156,6 +226,8 @@ impl<'a> TableWork<'a> {
                 Changes::Keyed(fold) => {
                     fold.add(self.identity, op, row(image, i), row(identity, i));
                 }
+                // Nothing is added to a chunk.
+                Changes::Chunk(_) => {}
                 Changes::Keyless(list) => list.push(match op {
                     Op::Insert => Change::Insert(row(image, i)),
                     Op::Update | Op::Rekey => Change::Update(row(identity, i), row(image, i)),
@@ -164,6 +236,50 @@ impl<'a> TableWork<'a> {
             }
         }
         self.rows += u64::from(count);
+    }
+}
+
+/// The part behind the last piece that these rows are put together from, if any is.
+pub(crate) fn last_piece(columns: &[Vec<Cell>], first: u32, count: u32) -> Option<u64> {
+    let rows = first as usize..first as usize + count as usize;
+    let cells = columns.iter().filter_map(|column| column.get(rows.clone())).flatten();
+    let last = |cell: &Cell| match cell {
+        Cell::Staged { part, count } => {
+            Some(part.saturating_add(u64::from(*count).saturating_sub(1)))
+        }
+        _ => None,
+    };
+    cells.filter_map(last).max()
+}
+
+// === impl ChunkRows ===
+
+impl<'a> ChunkRows<'a> {
+    /// The row images.
+    pub fn images(&self) -> impl Iterator<Item = RowRef<'a>> + Clone + use<'a> {
+        let (first, rows) = (self.chunk.image as usize, self.chunk.rows as usize);
+        let Self { batch, block, .. } = *self;
+        (first..first + rows).map(move |row| RowRef { batch, block, row })
+    }
+
+    /// The keys of the range that are left as they are.
+    pub fn kept(&self) -> impl ExactSizeIterator<Item = Key<'a>> + use<'a> {
+        let Self { batch, block, chunk } = *self;
+        chunk.kept_indexes().map(move |row| Key::Identity(RowRef { batch, block, row }))
+    }
+
+    /// The key that the range begins behind.
+    pub fn lower(&self) -> Option<Key<'a>> {
+        self.chunk.lower_index().map(|row| self.bound(row))
+    }
+
+    /// The key that the range ends with.
+    pub fn upper(&self) -> Option<Key<'a>> {
+        self.chunk.upper_index().map(|row| self.bound(row))
+    }
+
+    fn bound(&self, row: usize) -> Key<'a> {
+        Key::Identity(RowRef { batch: self.batch, block: self.block, row })
     }
 }
 

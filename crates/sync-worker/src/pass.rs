@@ -1,19 +1,28 @@
 //! What one transaction of a shard can do for one device: from its watermark and the batches that
 //! wait, the rows to write, the place at which to stop, and the watermark afterwards. Pure.
 
+use crate::admission;
 use crate::chain::{self, Verdict};
 use crate::mapping;
-use crate::net::TableWork;
-use crate::treatment::{Treatment, treatment};
+use crate::net::{TableWork, last_piece};
+use crate::treatment::{self, Treatment, treatment};
 use crate::watermark::{Parked, Watermark};
+use std::ops::ControlFlow;
 use tributary_schema::Ddl;
-use tributary_wire::{Batch, Header, Position, Run, Statement};
+use tributary_wire::{
+    Batch, Cell, Chunk, Header, Item, Names, Position, Run, SnapshotCursor, Statement, TableBlock,
+};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Pass<'a> {
-    /// Row changes, table by table; a table whose shape changed on the way comes again.
+    /// Row changes and chunks, table by table; a table whose shape changed on the way, or that a chunk
+    /// replaces rows of, comes again.
     pub tables: Vec<TableWork<'a>>,
+    /// Pieces of large values, with the position behind each.
+    pub pieces: Vec<(Position, &'a [u8])>,
+    /// Behind the last piece whose row is among the changes: it and those before have served.
+    pub pieces_used: Option<Position>,
     /// Definitions to keep for a restore, with their positions.
     pub routines: Vec<(Position, &'a Statement)>,
     /// The device's row afterwards; `None` when it stays as it is.
@@ -28,19 +37,51 @@ pub struct Pass<'a> {
     pub tally: Tally,
 }
 
-/// A DDL statement, and where it stands.
+/// Something that only a statement can do which commits by itself, and where it stands.
 #[derive(Debug, Clone)]
 pub struct Barrier<'a> {
-    /// The log's position before it, which is the watermark when the pass is committed.
+    /// The device's position before it, which is the watermark when the pass is committed.
     pub before: Position,
     /// The position after it.
     pub after: Position,
+    /// What is to be done.
+    pub task: Task<'a>,
+    /// What its batch says of itself.
+    pub header: &'a Header,
+}
+
+/// See [`Barrier`].
+#[derive(Debug, Clone)]
+pub enum Task<'a> {
+    /// A statement of the device is to take effect, once.
+    Run(Order<'a>),
+    /// A table is to be as its CREATE TABLE says.
+    Define {
+        /// The CREATE TABLE.
+        order: Order<'a>,
+        /// The table's database on the device.
+        database: &'a str,
+        /// The table.
+        table: &'a str,
+    },
+    /// Databases that are not among these are to go, and the code that was kept of the device.
+    Databases(&'a Names),
+    /// Tables and views of a database that are not among these are to go.
+    Tables {
+        /// The database on the device.
+        database: &'a str,
+        /// Those that stay.
+        names: &'a Names,
+    },
+}
+
+/// A statement and what it does.
+#[derive(Debug, Clone)]
+pub struct Order<'a> {
     /// The statement.
     pub statement: &'a Statement,
     /// What it does.
     pub ddl: Ddl,
-    /// What its batch says of itself.
-    pub header: &'a Header,
 }
 
 /// Something is missing between the watermark and a batch.
@@ -59,10 +100,21 @@ pub struct Tally {
     pub applied: u64,
     /// Row changes applied.
     pub rows: u64,
+    /// Rows of a snapshot written.
+    pub snapshot_rows: u64,
+    /// Chunks of a snapshot written.
+    pub snapshot_chunks: u64,
     /// Batches that were applied already.
     pub duplicates: u64,
     /// Batches beyond the watermark, or of a device that is parked.
     pub dropped: u64,
+}
+
+/// Where the log stands around a step.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    before: Position,
+    after: Position,
 }
 
 /// Goes through the batches of a device, in the order in which they arrived, up to the first DDL
@@ -76,20 +128,38 @@ pub fn pass<'a>(row: Option<&Watermark>, batches: &[&'a Batch]) -> Pass<'a> {
             pass.drop(batch, at);
             continue;
         }
-        if let Some(parked) = another_server(&state, &batch.header) {
-            pass.park(&mut state, parked, &batch.header);
-            continue;
-        }
-        match chain::judge(at, &batch.header, &batch.transactions) {
-            Verdict::Duplicate => pass.tally.duplicates += 1,
-            Verdict::Gap => pass.drop(batch, at),
+        let foreign = at.is_some() && admission::is_foreign(&state, batch);
+        match chain::judge(at, &batch.header, &batch.transactions, batch.items.len()) {
+            Verdict::Duplicate => {
+                pass.tally.duplicates += 1;
+                if foreign {
+                    pass.refuse(&mut state, &batch.header);
+                }
+            }
+            Verdict::Gap => {
+                pass.drop(batch, at);
+                if foreign {
+                    pass.refuse(&mut state, &batch.header);
+                }
+            }
             Verdict::Mismatch => {
-                let parked = not_this_log(state.position, &batch.header);
+                let parked = admission::not_this_log(state.position, &batch.header);
                 pass.park(&mut state, parked, &batch.header);
             }
             Verdict::Apply(cut) => {
-                pass.apply(&mut state, batch, cut);
-                at = Some(state.position);
+                if let Some(parked) = admission::oversized(&batch.header)
+                    .or_else(|| admission::another_server(&state, &batch.header))
+                {
+                    pass.park(&mut state, parked, &batch.header);
+                } else if at.is_some_and(|at| admission::leaps(at, &batch.header)) {
+                    pass.drop(batch, at);
+                } else if foreign && !admission::takes_over(&state, batch) {
+                    pass.drop(batch, at);
+                    pass.refuse(&mut state, &batch.header);
+                } else {
+                    pass.apply(&mut state, batch, cut);
+                    at = Some(state.position);
+                }
                 if pass.barrier.is_some() {
                     return pass;
                 }
@@ -105,27 +175,27 @@ impl<'a> Pass<'a> {
     fn apply(&mut self, state: &mut Watermark, batch: &'a Batch, cut: chain::Cut) {
         self.tally.applied += 1;
         let mut places = vec![None; batch.tables.len()];
-        for step in chain::steps(&batch.transactions, cut) {
-            let Run::Statement(index) = step.run else {
-                self.rows(&mut places, batch, step.run);
-                continue;
-            };
-            let Some(statement) = batch.statements.get(index as usize) else { continue };
-            if state.intent.as_ref().is_some_and(|intent| intent.skips(step.before)) {
-                continue;
-            }
-            match treatment(statement, &batch.header.device) {
-                Treatment::Nothing => {}
-                Treatment::Keep => self.routines.push((step.before, statement)),
-                Treatment::Park(parked) => {
-                    self.stop_at(state, step.before, &batch.header);
-                    self.park(state, parked, &batch.header);
-                    return;
+        if batch.items.is_empty() {
+            for chain::Step { before, after, run } in chain::steps(&batch.transactions, cut) {
+                let span = Span { before, after };
+                match run {
+                    Run::Rows { .. } => self.rows(&mut places, state, batch, span, run),
+                    Run::Skipped(_) => {}
+                    Run::Piece(index) => self.piece(after, batch, index),
+                    Run::Statement(index) => {
+                        // Not by the position behind it: an item may have taken that name.
+                        if self.statement(state, batch, span, before, index).is_break() {
+                            return;
+                        }
+                    }
                 }
-                Treatment::Apply(ddl) => {
-                    self.stop_at(state, step.before, &batch.header);
-                    let (before, after, header) = (step.before, step.after, &batch.header);
-                    self.barrier = Some(Barrier { before, after, statement, ddl, header });
+            }
+        } else {
+            let items = batch.items.len();
+            for chain::ItemStep { before, after, index } in
+                chain::item_steps(&batch.header, items, cut)
+            {
+                if self.item(state, batch, Span { before, after }, index).is_break() {
                     return;
                 }
             }
@@ -133,24 +203,167 @@ impl<'a> Pass<'a> {
         self.stop_at(state, batch.header.end, &batch.header);
     }
 
-    fn rows(&mut self, places: &mut [Option<usize>], batch: &'a Batch, run: Run) {
+    fn item(
+        &mut self,
+        state: &mut Watermark,
+        batch: &'a Batch,
+        span: Span,
+        index: usize,
+    ) -> ControlFlow<()> {
+        let task = match &batch.items[index] {
+            Item::Statement(index) => {
+                return self.statement(state, batch, span, span.after, *index);
+            }
+            Item::Chunk(chunk) => {
+                self.chunk(state, batch, span, *chunk);
+                return ControlFlow::Continue(());
+            }
+            Item::Piece(index) => {
+                self.piece(span.after, batch, *index);
+                return ControlFlow::Continue(());
+            }
+            Item::Databases(names) => Task::Databases(names),
+            Item::Tables { database, .. } | Item::Define { database, .. }
+                if mapping::is_system(database) =>
+            {
+                return ControlFlow::Continue(());
+            }
+            Item::Tables { database, names } => Task::Tables { database, names },
+            Item::Define { statement, database, table } => {
+                let Some(statement) = batch.statements.get(*statement as usize) else {
+                    return ControlFlow::Continue(());
+                };
+                match treatment::definition(statement, &batch.header.device, database, table) {
+                    Ok(ddl) => Task::Define { order: Order { statement, ddl }, database, table },
+                    Err(parked) => return self.halt(state, batch, span, parked),
+                }
+            }
+        };
+        self.barrier(state, batch, span, task)
+    }
+
+    /// `named` is the position under which a definition of code is kept.
+    fn statement(
+        &mut self,
+        state: &mut Watermark,
+        batch: &'a Batch,
+        span: Span,
+        named: Position,
+        index: u32,
+    ) -> ControlFlow<()> {
+        let Some(statement) = batch.statements.get(index as usize) else {
+            return ControlFlow::Continue(());
+        };
+        match treatment(statement, &batch.header.device) {
+            Treatment::Nothing => ControlFlow::Continue(()),
+            Treatment::Keep => {
+                self.routines.push((named, statement));
+                ControlFlow::Continue(())
+            }
+            Treatment::Park(parked) => self.halt(state, batch, span, parked),
+            Treatment::Apply(ddl) => {
+                self.barrier(state, batch, span, Task::Run(Order { statement, ddl }))
+            }
+        }
+    }
+
+    /// Stops before a task that has to run before anything else of this device.
+    fn barrier(
+        &mut self,
+        state: &mut Watermark,
+        batch: &'a Batch,
+        span: Span,
+        task: Task<'a>,
+    ) -> ControlFlow<()> {
+        let before = span.before.max(state.position);
+        if is_skipped(state, before) {
+            return ControlFlow::Continue(());
+        }
+        self.stop_at(state, before, &batch.header);
+        self.barrier = Some(Barrier { before, after: span.after, task, header: &batch.header });
+        ControlFlow::Break(())
+    }
+
+    /// Stops for good before something that cannot be done.
+    fn halt(
+        &mut self,
+        state: &mut Watermark,
+        batch: &'a Batch,
+        span: Span,
+        parked: Parked,
+    ) -> ControlFlow<()> {
+        // Behind the items of a snapshot a transaction begins at the boundary before them.
+        let before = span.before.max(state.position);
+        if is_skipped(state, before) {
+            return ControlFlow::Continue(());
+        }
+        self.stop_at(state, before, &batch.header);
+        self.park(state, parked, &batch.header);
+        ControlFlow::Break(())
+    }
+
+    fn piece(&mut self, after: Position, batch: &'a Batch, index: u32) {
+        if let Some(cell) = batch.pieces.get(index as usize) {
+            self.pieces.push((after, batch.bytes(*cell)));
+        }
+    }
+
+    fn chunk(&mut self, state: &Watermark, batch: &'a Batch, span: Span, chunk: Chunk) {
+        let Some(block) = batch.tables.get(chunk.table as usize) else { return };
+        if mapping::is_system(&block.shape.database) {
+            return;
+        }
+        self.note_pieces(&block.images, span, chunk.image, chunk.rows);
+        let mut work = TableWork::of_chunk(batch, block, chunk);
+        work.displaces |= is_copied(state, batch, block);
+        self.tables.push(work);
+        self.tally.snapshot_rows += u64::from(chunk.rows);
+        self.tally.snapshot_chunks += 1;
+    }
+
+    fn note_pieces(&mut self, columns: &[Vec<Cell>], span: Span, first: u32, count: u32) {
+        let last = last_piece(columns, first, count);
+        let used = last.map(|part| Position { part, ..span.before });
+        self.pieces_used = self.pieces_used.max(used);
+    }
+
+    fn rows(
+        &mut self,
+        places: &mut [Option<usize>],
+        state: &Watermark,
+        batch: &'a Batch,
+        span: Span,
+        run: Run,
+    ) {
         let Run::Rows { table, .. } = run else { return };
         let Some(block) = batch.tables.get(table as usize) else { return };
+        if let Run::Rows { op, image, identity, count, .. } = run {
+            self.note_pieces(&block.images, span, image, if op.has_image() { count } else { 0 });
+            let identities = if op.has_identity() { count } else { 0 };
+            self.note_pieces(&block.identities, span, identity, identities);
+        }
         if mapping::is_system(&block.shape.database) {
             return;
         }
         let place = *places[table as usize].get_or_insert_with(|| {
-            let same_name = |work: &TableWork<'_>| {
-                work.shape.table == block.shape.table && work.shape.database == block.shape.database
-            };
-            let newest = self.tables.iter().rposition(same_name);
-            newest.filter(|&at| *self.tables[at].shape == block.shape).unwrap_or_else(|| {
+            let newest = self.tables.iter().rposition(|work| work.is_of(block));
+            let same =
+                |at: &usize| *self.tables[*at].shape == block.shape && !self.tables[*at].is_chunk();
+            newest.filter(same).unwrap_or_else(|| {
                 self.tables.push(TableWork::new(block));
                 self.tables.len() - 1
             })
         });
+        self.tables[place].displaces |= is_copied(state, batch, block);
         self.tables[place].add(batch, block, run);
         self.tally.rows += run.changes();
+    }
+
+    /// Refuses a run for as long as a snapshot is under way.
+    fn refuse(&mut self, state: &mut Watermark, header: &Header) {
+        if state.refuse(header.run) {
+            self.watermark = Some(state.clone());
+        }
     }
 
     /// Moves the watermark to a place in, or the end of, a batch.
@@ -171,38 +384,26 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Longest identity of a server, and longest GTID, that the bookkeeping holds.
-const IDENTITY_CHARS_MAX: usize = 255;
-
-fn another_server(row: &Watermark, header: &Header) -> Option<Parked> {
-    let too_long = |text: &str| text.chars().count() > IDENTITY_CHARS_MAX;
-    if too_long(&header.source) || header.resume.gtid.as_deref().is_some_and(too_long) {
-        return Some(Parked {
-            reason: format!(
-                "a server identity or GTID of more than {IDENTITY_CHARS_MAX} characters"
-            ),
-            remedy: "find out what publishes under this device's id".to_owned(),
-        });
-    }
-    (!row.source.is_empty() && row.source != header.source).then(|| Parked {
-        reason: format!(
-            "another server behind this device id: the watermark belongs to {}, the batch comes from {}",
-            row.source, header.source
-        ),
-        remedy: "if the device's server was replaced or restored, drop its databases and its watermark at the shard, so that it begins anew; if two devices share this id, give one of them its own, then release the device".to_owned(),
-    })
+/// An operator said that what stands here was done by hand.
+fn is_skipped(state: &Watermark, before: Position) -> bool {
+    state.intent.as_ref().is_some_and(|intent| intent.skips(before))
 }
 
-fn not_this_log(watermark: Position, header: &Header) -> Parked {
-    Parked {
-        reason: format!(
-            "the log does not match the watermark: {watermark} is between no two changes of the batch from {} to {}",
-            header.prev, header.end
-        ),
-        remedy: "the device's binlog was reset or replaced under the same server identity: drop the device's databases and its watermark at the shard, so that it begins anew".to_owned(),
-    }
+/// True while a table's rows are being copied: rows of it that are not copied yet may be old.
+fn is_copied(state: &Watermark, batch: &Batch, block: &TableBlock) -> bool {
+    let is_here = |cursor: &SnapshotCursor| {
+        cursor.database == block.shape.database
+            && cursor.table == block.shape.table
+            && !cursor.complete
+    };
+    let cursors = [&state.resume.snapshot, &batch.header.resume.snapshot];
+    cursors.into_iter().flatten().any(is_here)
 }
 
 #[cfg(test)]
 #[path = "pass_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "pass_snapshot_tests.rs"]
+mod snapshot_tests;

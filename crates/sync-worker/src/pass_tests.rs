@@ -29,9 +29,10 @@ impl Log {
             device: "d1".parse().expect("valid"),
             run: 7,
             source: source.into(),
+            server: "9.7.0".into(),
             prev,
             end: prev,
-            resume: Resume { position: prev, gtid: None },
+            resume: Resume { position: prev, gtid: None, ..Resume::default() },
             commit_time_first_us: 0,
             commit_time_last_us: 0,
         };
@@ -67,6 +68,7 @@ impl Log {
             no_foreign_key_checks: false,
             timestamp_us: 1_764_000_000_000_000,
             time_zone: String::new(),
+            explicit_defaults_for_timestamp: None,
         };
         assert_eq!(self.builder.statement(&statement), Pushed::Taken);
     }
@@ -94,7 +96,7 @@ fn a_new_device_gets_a_watermark_at_the_end_of_its_batch() {
     assert!(pass.is_new);
     assert_eq!((row.position, row.resume.position), (log.at(), log.at()));
     assert_eq!((row.resume.gtid.as_deref(), row.commit_time_us), (Some("g:1"), 1_000_000));
-    assert_eq!(pass.tally, Tally { applied: 1, rows: 1, duplicates: 0, dropped: 0 });
+    assert_eq!(pass.tally, Tally { applied: 1, rows: 1, ..Tally::default() });
 }
 
 #[test]
@@ -126,6 +128,26 @@ fn a_pass_ends_before_the_first_ddl_statement_which_is_where_to_restart_from() {
     assert_eq!((second.tally.rows, second.watermark.expect("moves").position), (1, log.at()));
 }
 
+/// What was prepared before the batch, and is decided in it, lies behind that place.
+#[test]
+fn inside_a_batch_the_place_to_restart_from_is_the_one_of_the_batch_before() {
+    let mut log = Log::new("s");
+    let t = shape("app", "t", &["id"]);
+    log.begin();
+    log.insert(&t);
+    log.commit();
+    let before = pass(None, &[&log.batch()]).watermark.expect("moves");
+    log.begin();
+    log.insert(&t);
+    log.commit();
+    let at = log.at();
+    log.begin();
+    log.statement("ALTER TABLE t ADD c INT");
+    log.commit();
+    let row = pass(Some(&before), &[&log.batch()]).watermark.expect("moves");
+    assert_eq!((row.position, row.resume), (at, before.resume));
+}
+
 #[test]
 fn a_statement_inside_a_transaction_stops_between_its_changes() {
     let mut log = Log::new("s");
@@ -137,7 +159,7 @@ fn a_statement_inside_a_transaction_stops_between_its_changes() {
     let batch = log.batch();
     let first = pass(None, &[&batch]);
     let barrier = first.barrier.expect("there is a statement");
-    assert_eq!((barrier.before.part, barrier.after.part), (0, 1));
+    assert_eq!((barrier.before.changes(), barrier.after.changes()), (0, 1));
     let mut row = first.watermark.expect("moves");
     row.advance(barrier.after, barrier.header);
     assert_eq!(pass(Some(&row), &[&batch]).tally.rows, 1);
@@ -174,16 +196,18 @@ fn a_parked_device_applies_nothing_and_remembers_the_gap() {
 }
 
 #[test]
-fn a_batch_of_another_server_parks_even_when_it_lies_behind_the_watermark() {
+fn another_server_in_the_same_epoch_parks_and_its_duplicates_are_dropped() {
     let mut log = Log::new("other");
     log.begin();
+    log.insert(&shape("app", "t", &["id"]));
     log.commit();
     let batch = log.batch();
-    let position = Position::boundary(1, 9, 9);
-    let row = Watermark { position, source: "s".into(), ..Watermark::unseen() };
-    let row = pass(Some(&row), &[&batch]).watermark.expect("parks");
-    assert_eq!(row.position, position);
-    assert!(row.parked.expect("parked").reason.contains("another server"));
+    let row = |position| Watermark { position, source: "s".into(), ..Watermark::unseen() };
+    let behind = pass(Some(&row(Position::boundary(1, 9, 9))), &[&batch]);
+    assert_eq!((behind.watermark, behind.tally.duplicates), (None, 1));
+    let parked = pass(Some(&row(Position::beginning(1))), &[&batch]).watermark.expect("parks");
+    assert_eq!(parked.position, Position::beginning(1));
+    assert!(parked.parked.expect("parked").reason.contains("another server"));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! From what happened to a table to the statements that make it happen at the target. Pure.
 
+use crate::copy;
 use crate::ddl::collation;
 use crate::literal::{Encoding, LiteralError};
-use crate::net::{Change, Changes, Key, Net, RowRef, TableWork};
-use crate::render::{Columns, Writer};
+use crate::net::{Change, Changes, Key, Net, RowRef, Side, TableWork};
+use crate::render::{Columns, Verb, Writer};
 use crate::script::{Expect, Script};
 use crate::target::{Charsets, TargetColumn, TargetTable};
 use tributary_wire::{Cell, ColumnKind, ColumnShape};
@@ -64,6 +65,20 @@ pub enum PlanError {
         /// What the server takes.
         bytes_max: usize,
     },
+    /// A value of the key is too large for a message.
+    #[error("a row of table {table} has a key that is too large for a message")]
+    KeyTooLarge {
+        /// `database.table`.
+        table: String,
+    },
+    /// A value is said to be in more pieces than any value has, or in none.
+    #[error("a value of table {table} is said to be in {count} pieces")]
+    Pieces {
+        /// `database.table`.
+        table: String,
+        /// How many.
+        count: u32,
+    },
     /// A value does not fit its column's kind.
     #[error("table {table}: {source}")]
     Value {
@@ -95,7 +110,10 @@ impl PlanError {
             Self::RowTooLarge { .. } => {
                 "raise max_allowed_packet at the shard above the device's largest row, then release the device"
             }
-            Self::Value { .. } => {
+            Self::KeyTooLarge { .. } => {
+                "raise max_payload in nats-server's configuration, and on every leaf, or give the table a shorter key at the device; then release the device"
+            }
+            Self::Value { .. } | Self::Pieces { .. } => {
                 "the batch contradicts itself: upgrade the device's publisher, then release the device"
             }
         }
@@ -113,6 +131,8 @@ pub struct Context<'a> {
     pub target: &'a TargetTable,
     /// The target's character sets.
     pub charsets: &'a Charsets,
+    /// The pieces of the device's large values: `table WHERE condition`.
+    pub pieces: &'a str,
     /// How long a statement should be, in bytes.
     pub statement_bytes: usize,
     /// How long a statement may be, in bytes: the server's `max_allowed_packet`.
@@ -131,8 +151,9 @@ pub fn plan(
     let columns = columns(work, &context)?;
     let writer = Writer::new(work, context, &columns);
     match &work.changes {
-        Changes::Keyed(fold) => keyed(fold.effects(), context.target, &writer, script),
+        Changes::Keyed(fold) => keyed(fold.effects(), work.displaces, &writer, script),
         Changes::Keyless(changes) => keyless(changes, &writer, script),
+        Changes::Chunk(rows) => copy::chunk(rows, &writer, script),
     }
 }
 
@@ -190,6 +211,7 @@ fn check_collation(
 fn encoding(column: &ColumnShape, target: &TargetColumn, charsets: &Charsets) -> Encoding {
     let utf8 = || Encoding::Introduced("utf8mb4".to_owned());
     match (column.kind, &target.charset, charsets.charset(column.collation)) {
+        (ColumnKind::Json, _, _) if target.json => Encoding::Json,
         (ColumnKind::Json, _, _) => utf8(),
         (ColumnKind::Text, _, _) if target.json => utf8(),
         (ColumnKind::Text, Some(target), Some(source)) if target != source => {
@@ -204,11 +226,12 @@ fn encoding(column: &ColumnShape, target: &TargetColumn, charsets: &Charsets) ->
 /// so there every touched key is deleted and the final images are inserted plainly.
 fn keyed(
     effects: &[Net<'_>],
-    target: &TargetTable,
+    displaces: bool,
     writer: &Writer<'_>,
     script: &mut Script,
 ) -> Result<(), PlanError> {
-    let replace = |row: &RowRef<'_>| target.unique_secondary || writer.error_values(row) > 0;
+    let unique = writer.unique_secondary();
+    let replace = |row: &RowRef<'_>| unique || writer.error_values(row) > 0;
     let gone = effects.iter().filter_map(|effect| match effect {
         Net::Delete(key) => Some(*key),
         Net::Upsert(row) => replace(row).then_some(Key::Image(*row)),
@@ -220,8 +243,9 @@ fn keyed(
             Net::Delete(_) => None,
         })
     };
-    writer.upsert(images().filter(|row| !replace(row)), script)?;
-    insert(images().filter(|row| replace(row)), writer, script)
+    store(Verb::Upsert, images().filter(|row| !replace(row)), writer, script)?;
+    let verb = if displaces && unique { Verb::Replace } else { Verb::Insert };
+    store(verb, images().filter(|row| replace(row)), writer, script)
 }
 
 fn keyless(
@@ -239,7 +263,7 @@ fn keyless(
                     Change::Insert(row) => Some(*row),
                     Change::Update(..) | Change::Delete(_) => None,
                 });
-                insert(rows, writer, script)?;
+                store(Verb::Insert, rows, writer, script)?;
                 rest = &rest[inserts..];
                 continue;
             }
@@ -251,17 +275,25 @@ fn keyless(
     Ok(())
 }
 
-/// Plain inserts; rows that hold an ENUM's error value go alone, past the strict mode that refuses it.
-fn insert<'a>(
+/// Writes images, many in a statement. A row that holds an ENUM's error value goes alone, past the strict
+/// mode that refuses it; one with a value in pieces goes alone behind what puts it together.
+pub(crate) fn store<'a>(
+    verb: Verb,
     rows: impl Iterator<Item = RowRef<'a>> + Clone,
     writer: &Writer<'_>,
     script: &mut Script,
 ) -> Result<(), PlanError> {
-    let is_strict = |row: &RowRef<'a>| writer.error_values(row) == 0;
-    writer.insert(rows.clone().filter(is_strict), Expect::Success, script)?;
-    for row in rows.filter(|row| !is_strict(row)) {
-        let expect = Expect::WarningsAtMost(writer.error_values(&row));
-        writer.leniently(script, |script| writer.insert(std::iter::once(row), expect, script))?;
+    let is_alone = |row: &RowRef<'a>| writer.error_values(row) > 0 || writer.is_staged(row);
+    writer.images(verb, rows.clone().filter(|row| !is_alone(row)), Expect::Success, script)?;
+    for row in rows.filter(is_alone) {
+        let write = |script: &mut Script| match writer.error_values(&row) {
+            0 => writer.images(verb, std::iter::once(row), Expect::Success, script),
+            values => writer.leniently(script, |script| {
+                let expect = Expect::WarningsAtMost(values);
+                writer.images(verb, std::iter::once(row), expect, script)
+            }),
+        };
+        writer.assembled(&[(row, Side::Image)], script, write)?;
     }
     Ok(())
 }

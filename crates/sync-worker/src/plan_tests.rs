@@ -33,6 +33,7 @@ fn batch(shape: &Arc<TableShape>, steps: &[Step]) -> Batch {
         device: "d".parse().expect("valid"),
         run: 1,
         source: "s".into(),
+        server: "9.7.0".into(),
         prev,
         end: prev,
         resume: Resume::default(),
@@ -93,6 +94,7 @@ fn planned(
         database: "d__app",
         target,
         charsets: &Charsets::default(),
+        pieces: "p WHERE 1",
         statement_bytes,
         statement_bytes_max: 1000,
     };
@@ -165,6 +167,7 @@ fn long_statements_are_split_and_a_row_that_is_too_long_is_refused() {
         database: "d__app",
         target: &target(false, true),
         charsets: &Charsets::default(),
+        pieces: "p WHERE 1",
         statement_bytes: 50,
         statement_bytes_max: 50,
     };

@@ -8,6 +8,8 @@ use mysql_async::Row;
 
 /// The least that a row of a device may need.
 const PACKET_BYTES_MIN: usize = 64 << 20;
+/// The most that a server can be told to take.
+const PACKET_BYTES_MAX: usize = 1 << 30;
 /// What the worker's account must be allowed, everywhere (`*.*`).
 const PRIVILEGES: [&str; 11] = [
     "SELECT",
@@ -116,10 +118,10 @@ fn version(version: &str, mariadb: bool) -> Verdict {
 
 fn packet(bytes: usize) -> Verdict {
     if bytes >= PACKET_BYTES_MIN {
-        Verdict::Good(format!("{bytes}"))
+        Verdict::Good(format!("{bytes}: no value of a device may be larger"))
     } else {
         Verdict::Doubtful(format!(
-            "{bytes}: a device with a larger row would be parked; SET GLOBAL max_allowed_packet={PACKET_BYTES_MIN}, and in my.cnf"
+            "{bytes}: a device with a larger row or value would be parked; SET GLOBAL max_allowed_packet={PACKET_BYTES_MAX}, and in my.cnf"
         ))
     }
 }

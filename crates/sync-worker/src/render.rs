@@ -1,10 +1,11 @@
 //! Statements about rows, as bytes.
 
 use crate::literal::{self, Encoding};
-use crate::net::{Key, RowRef, TableWork};
+use crate::net::{ChunkRows, Key, RowRef, Side, TableWork};
 use crate::plan::{Context, PlanError, is_error_value};
 use crate::script::{Expect, Script};
 use crate::session::{SQL_MODE, SQL_MODE_LENIENT};
+use crate::staged;
 use tributary_schema::quote;
 use tributary_wire::{Cell, ColumnKind, ColumnShape};
 
@@ -27,6 +28,17 @@ struct Shape<'s> {
     head: &'s str,
     tail: &'s str,
     rows_max: usize,
+}
+
+/// How images are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// Plainly: a key or unique value that is there is an error.
+    Insert,
+    /// A row with the key takes the image's values.
+    Upsert,
+    /// A row with the key, or with one of the unique values, goes.
+    Replace,
 }
 
 /// Writes statements about one table.
@@ -65,35 +77,151 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// The target's table has a UNIQUE index besides the primary key.
+    pub(crate) fn unique_secondary(&self) -> bool {
+        self.context.target.unique_secondary
+    }
+
+    /// True when values of the image arrived in pieces.
+    pub(crate) fn is_staged(&self, row: &RowRef<'_>) -> bool {
+        staged::is_staged(row, Side::Image, &self.columns.written)
+    }
+
+    /// Puts the staged values of rows together around the statements that `write` adds.
+    pub(crate) fn assembled(
+        &self,
+        rows: &[(RowRef<'_>, Side)],
+        script: &mut Script,
+        write: impl FnOnce(&mut Script) -> Result<(), PlanError>,
+    ) -> Result<(), PlanError> {
+        let (columns, owner) = (&self.columns.written[..], self.context.owner);
+        for (row, side) in rows {
+            staged::assemble(row, *side, columns, self.context.pieces, owner, script)?;
+        }
+        write(script)?;
+        for (row, side) in rows {
+            staged::forget(row, *side, columns, owner, script);
+        }
+        Ok(())
+    }
+
+    /// `DELETE` of all rows with `lower < key <= upper`, but for those that are kept.
+    pub(crate) fn delete_range(
+        &self,
+        rows: &ChunkRows<'_>,
+        script: &mut Script,
+    ) -> Result<(), PlanError> {
+        script.add(self.context.owner, Expect::Slowly, |sql| {
+            let start = sql.len();
+            sql.extend_from_slice(format!("DELETE FROM {}", self.table).as_bytes());
+            let mut glue: &[u8] = b" WHERE ";
+            for (bound, strictly, last) in [(rows.lower(), ">", ">"), (rows.upper(), "<", "<=")] {
+                let Some(bound) = bound else { continue };
+                sql.extend_from_slice(glue);
+                self.beyond(sql, &bound, strictly, last)?;
+                glue = b" AND ";
+            }
+            if rows.kept().len() > 0 {
+                sql.extend_from_slice(glue);
+                sql.extend_from_slice(format!("({}) NOT IN (", self.key_names()).as_bytes());
+                for key in rows.kept() {
+                    self.key(sql, &key)?;
+                    sql.push(b',');
+                }
+                close(sql);
+            }
+            self.check_length(sql.len() - start)
+        })
+    }
+
+    /// `a>=1 AND (a>1 OR (a=1 AND (b>2)))`: beyond a key in key order. The first condition is there for the
+    /// optimizers, which do not see the range of an index in the rest.
+    fn beyond(
+        &self,
+        sql: &mut Vec<u8>,
+        bound: &Key<'_>,
+        strictly: &str,
+        last: &str,
+    ) -> Result<(), PlanError> {
+        let compare = |sql: &mut Vec<u8>, index: usize, operator: &str| {
+            let column = self.work.identity[index];
+            let name = quote(&self.shape(column.into()).name);
+            sql.extend_from_slice(format!("{name}{operator}").as_bytes());
+            self.key_value(sql, bound, index)
+        };
+        let columns = self.work.identity.len();
+        if columns > 1 {
+            compare(sql, 0, &format!("{strictly}="))?;
+            sql.extend_from_slice(b" AND ");
+        }
+        for index in 0..columns {
+            sql.push(b'(');
+            compare(sql, index, if index + 1 == columns { last } else { strictly })?;
+            if index + 1 < columns {
+                sql.extend_from_slice(b" OR (");
+                compare(sql, index, "=")?;
+                sql.extend_from_slice(b" AND ");
+            }
+        }
+        sql.extend(std::iter::repeat_n(b')', 2 * columns - 1));
+        Ok(())
+    }
+
+    fn key_names(&self) -> String {
+        let names = self.work.identity.iter().map(|&column| quote(&self.shape(column.into()).name));
+        names.collect::<Vec<_>>().join(",")
+    }
+
+    fn key(&self, sql: &mut Vec<u8>, key: &Key<'_>) -> Result<(), PlanError> {
+        sql.push(b'(');
+        for index in 0..self.work.identity.len() {
+            self.key_value(sql, key, index)?;
+            sql.push(b',');
+        }
+        close(sql);
+        Ok(())
+    }
+
+    fn key_value(&self, sql: &mut Vec<u8>, key: &Key<'_>, index: usize) -> Result<(), PlanError> {
+        let column = self.work.identity[index];
+        let cell = key.cell(index, column);
+        if let Some(Cell::Staged { .. }) = cell {
+            return Err(PlanError::KeyTooLarge { table: self.name() });
+        }
+        self.value(sql, column.into(), cell, Side::Identity, |cell| key.bytes(cell))
+    }
+
     /// `DELETE … WHERE (key) IN (…)`.
     pub(crate) fn delete_keys<'r>(
         &self,
         keys: impl Iterator<Item = Key<'r>>,
         script: &mut Script,
     ) -> Result<(), PlanError> {
-        let names = self.work.identity.iter().map(|&column| quote(&self.shape(column.into()).name));
-        let names = names.collect::<Vec<_>>().join(",");
-        let head = format!("DELETE FROM {} WHERE ({names}) IN (", self.table);
+        let head = format!("DELETE FROM {} WHERE ({}) IN (", self.table, self.key_names());
         let shape = Shape { head: &head, tail: ")", rows_max: KEYS_MAX };
-        self.rows(script, Expect::Success, shape, keys, |sql, key| {
-            sql.push(b'(');
-            for (index, &column) in self.work.identity.iter().enumerate() {
-                let cell = key.cell(index, column);
-                self.value(sql, column.into(), cell, |cell| key.bytes(cell))?;
-                sql.push(b',');
-            }
-            close(sql);
-            Ok(())
-        })
+        self.rows(script, Expect::Success, shape, keys, |sql, key| self.key(sql, &key))
     }
 
-    /// Multi-row `INSERT … ON DUPLICATE KEY UPDATE` of every column that is not part of the key.
-    /// `VALUES()` is deprecated in MySQL and the only form that MariaDB has as well.
-    pub(crate) fn upsert<'r>(
+    /// Multi-row `INSERT` or `REPLACE`.
+    pub(crate) fn images<'r>(
         &self,
+        verb: Verb,
         rows: impl Iterator<Item = RowRef<'r>>,
+        expect: Expect,
         script: &mut Script,
     ) -> Result<(), PlanError> {
+        let names = self.columns.written.iter().map(|&index| quote(&self.shape(index).name));
+        let names = names.collect::<Vec<_>>().join(",");
+        let word = if verb == Verb::Replace { "REPLACE" } else { "INSERT" };
+        let head = format!("{word} INTO {} ({names}) VALUES ", self.table);
+        let tail = if verb == Verb::Upsert { self.updates() } else { String::new() };
+        let shape = Shape { head: &head, tail: &tail, rows_max: usize::MAX };
+        self.rows(script, expect, shape, rows, |sql, row| self.image(sql, &row))
+    }
+
+    /// ` ON DUPLICATE KEY UPDATE` of every column that is not part of the key. `VALUES()` is deprecated in
+    /// MySQL and the only form that MariaDB has as well.
+    fn updates(&self) -> String {
         let is_key = |index: usize| self.work.identity.iter().any(|&key| usize::from(key) == index);
         let indexes = || self.columns.written.iter().copied();
         let assign = |index: usize| {
@@ -104,20 +232,7 @@ impl<'a> Writer<'a> {
         if updates.is_empty() {
             updates.extend(indexes().next().map(assign));
         }
-        let tail = format!(" ON DUPLICATE KEY UPDATE {}", updates.join(","));
-        let shape = Shape { head: &self.insert_head(), tail: &tail, rows_max: usize::MAX };
-        self.rows(script, Expect::Success, shape, rows, |sql, row| self.image(sql, &row))
-    }
-
-    /// Multi-row `INSERT`.
-    pub(crate) fn insert<'r>(
-        &self,
-        rows: impl Iterator<Item = RowRef<'r>>,
-        expect: Expect,
-        script: &mut Script,
-    ) -> Result<(), PlanError> {
-        let shape = Shape { head: &self.insert_head(), tail: "", rows_max: usize::MAX };
-        self.rows(script, expect, shape, rows, |sql, row| self.image(sql, &row))
+        format!(" ON DUPLICATE KEY UPDATE {}", updates.join(","))
     }
 
     /// `UPDATE` of exactly one row that equals `old`.
@@ -133,14 +248,19 @@ impl<'a> Writer<'a> {
                 for &index in &self.columns.written {
                     sql.extend_from_slice(quote(&self.shape(index).name).as_bytes());
                     sql.push(b'=');
-                    self.value(sql, index, new.image(index), |cell| new.bytes(cell))?;
+                    self.value(sql, index, new.image(index), Side::Image, |cell| new.bytes(cell))?;
                     sql.push(b',');
                 }
                 sql.pop();
                 self.equals(sql, old)
             })
         };
-        if self.error_values(new) == 0 { update(script) } else { self.leniently(script, update) }
+        self.assembled(&[(*old, Side::Identity), (*new, Side::Image)], script, |script| match self
+            .error_values(new)
+        {
+            0 => update(script),
+            _ => self.leniently(script, update),
+        })
     }
 
     /// `DELETE` of exactly one row that equals `old`.
@@ -149,21 +269,18 @@ impl<'a> Writer<'a> {
         old: &RowRef<'_>,
         script: &mut Script,
     ) -> Result<(), PlanError> {
-        self.one(script, |sql| {
-            sql.extend_from_slice(format!("DELETE FROM {}", self.table).as_bytes());
-            self.equals(sql, old)
+        self.assembled(&[(*old, Side::Identity)], script, |script| {
+            self.one(script, |sql| {
+                sql.extend_from_slice(format!("DELETE FROM {}", self.table).as_bytes());
+                self.equals(sql, old)
+            })
         })
-    }
-
-    fn insert_head(&self) -> String {
-        let names = self.columns.written.iter().map(|&index| quote(&self.shape(index).name));
-        format!("INSERT INTO {} ({}) VALUES ", self.table, names.collect::<Vec<_>>().join(","))
     }
 
     fn image(&self, sql: &mut Vec<u8>, row: &RowRef<'_>) -> Result<(), PlanError> {
         sql.push(b'(');
         for &index in &self.columns.written {
-            self.value(sql, index, row.image(index), |cell| row.bytes(cell))?;
+            self.value(sql, index, row.image(index), Side::Image, |cell| row.bytes(cell))?;
             sql.push(b',');
         }
         close(sql);
@@ -180,7 +297,7 @@ impl<'a> Writer<'a> {
             sql.extend_from_slice(b"<=>");
             let as_json = self.is_json(column) && cell.is_some_and(|cell| cell != Cell::Null);
             sql.extend_from_slice(if as_json { b"CAST(" } else { b"" });
-            self.value(sql, index, cell, |cell| old.bytes(cell))?;
+            self.value(sql, index, cell, Side::Identity, |cell| old.bytes(cell))?;
             sql.extend_from_slice(if as_json { b" AS JSON) AND " } else { b" AND " });
         }
         sql.truncate(sql.len() - b" AND ".len());
@@ -241,10 +358,18 @@ impl<'a> Writer<'a> {
         sql: &mut Vec<u8>,
         index: usize,
         cell: Option<Cell>,
+        side: Side,
         bytes: impl FnOnce(Cell) -> &'b [u8],
     ) -> Result<(), PlanError> {
-        let cell = cell.unwrap_or(Cell::Null);
-        literal::write(sql, self.shape(index), cell, bytes(cell), &self.columns.encodings[index])
+        let (cell, column) = (cell.unwrap_or(Cell::Null), self.shape(index));
+        let encoding = &self.columns.encodings[index];
+        if let Cell::Staged { .. } = cell
+            && literal::is_bytes(column.kind)
+        {
+            literal::variable(sql, &staged::variable(side, index), encoding);
+            return Ok(());
+        }
+        literal::write(sql, column, cell, bytes(cell), encoding)
             .map_err(|source| PlanError::Value { table: self.name(), source })
     }
 

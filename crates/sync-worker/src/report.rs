@@ -39,6 +39,8 @@ pub(crate) fn outcome(
     }
     let tally = outcome.pass.tally;
     counter!(metrics::ROWS_APPLIED).increment(tally.rows);
+    counter!(metrics::SNAPSHOT_ROWS).increment(tally.snapshot_rows);
+    counter!(metrics::SNAPSHOT_CHUNKS).increment(tally.snapshot_chunks);
     counter!(metrics::BATCHES_APPLIED).increment(tally.applied);
     counter!(metrics::DUPLICATES).increment(tally.duplicates);
     counter!(metrics::DROPPED).increment(tally.dropped);

@@ -11,6 +11,10 @@ pub enum Expect {
     OneRow,
     /// To have raised no more than so many warnings.
     WarningsAtMost(u16),
+    /// To have succeeded, after however many rows it had to look at.
+    Slowly,
+    /// To have returned one row that says 1; otherwise this is what is wrong.
+    Holds(&'static str),
 }
 
 /// Statements of one transaction.
@@ -73,7 +77,8 @@ impl Script {
 
     /// True when every statement only has to succeed, so that a COMMIT may follow in the same packet.
     pub fn is_unconditional(&self) -> bool {
-        self.statements.iter().all(|statement| statement.expect == Expect::Success)
+        let is_unconditional = |expect| matches!(expect, Expect::Success | Expect::Slowly);
+        self.statements.iter().all(|statement| is_unconditional(statement.expect))
     }
 
     /// True without a statement.

@@ -23,6 +23,8 @@ const ANSWER: Duration = Duration::from_secs(60);
 const QUICK: Duration = Duration::from_secs(3);
 /// A change of a table without a key may have to read all of it.
 const SCAN: Duration = Duration::from_secs(5);
+/// A chunk of a snapshot may replace all rows of a table.
+const RANGE: Duration = Duration::from_secs(1200);
 /// Packets of several statements are not made longer than this, whatever the server takes.
 const PACKET_BYTES: usize = 4 << 20;
 /// What a packet holds besides the statement.
@@ -176,8 +178,12 @@ impl Session {
         for packet in script.packets(bytes_max) {
             let first = packet.statements.start;
             let mut done = 0;
-            let scans = packet.statements.clone().filter(|at| script.expect(*at) == Expect::OneRow);
-            let limit = ANSWER + SCAN * u32::try_from(scans.count()).unwrap_or(u32::MAX);
+            let expected = packet.statements.clone().map(|at| script.expect(at));
+            let limit = expected.fold(ANSWER, |limit, expect| match expect {
+                Expect::OneRow => limit.saturating_add(SCAN),
+                Expect::Slowly => limit.saturating_add(RANGE),
+                Expect::Success | Expect::WarningsAtMost(_) | Expect::Holds(_) => limit,
+            });
             let outcome =
                 timeout(limit, run_packet(&mut self.conn, script, &packet, &mut done)).await;
             match outcome {
@@ -255,13 +261,16 @@ async fn run_packet(
     let mut answers = conn.query_iter(packet.sql).await.map_err(Fault::Driver)?;
     let mut fault = None;
     for index in packet.statements.clone() {
+        let expect = script.expect(index);
         let (affected, warnings) = (answers.affected_rows(), answers.warnings());
-        fault = fault.or_else(|| disappointment(script.expect(index), affected, warnings));
+        fault = fault.or_else(|| disappointment(expect, affected, warnings));
+        let is_last = index + 1 == packet.statements.end;
+        if !is_last || matches!(expect, Expect::Holds(_)) {
+            let rows = answers.collect::<Row>().await.map_err(Fault::Driver)?;
+            fault = fault.or_else(|| untruth(expect, rows));
+        }
         if fault.is_none() {
             *done += 1;
-        }
-        if index + 1 < packet.statements.end {
-            answers.collect::<Row>().await.map_err(Fault::Driver)?;
         }
     }
     answers.drop_result().await.map_err(Fault::Driver)?;
@@ -276,6 +285,13 @@ fn disappointment(expect: Expect, affected: u64, warnings: u16) -> Option<String
         Expect::WarningsAtMost(limit) if warnings > limit => Some(format!(
             "a row with {limit} empty ENUM values was stored with {warnings} warnings"
         )),
-        Expect::Success | Expect::OneRow | Expect::WarningsAtMost(_) => None,
+        _ => None,
     }
+}
+
+fn untruth(expect: Expect, rows: Vec<Row>) -> Option<String> {
+    let Expect::Holds(otherwise) = expect else { return None };
+    let said = rows.into_iter().next().and_then(|mut row| row.take_opt::<Option<u8>, _>(0));
+    let holds = matches!(said, Some(Ok(Some(1))));
+    (!holds).then(|| otherwise.to_owned())
 }

@@ -92,15 +92,17 @@ impl SqlError {
         }
     }
 
-    /// True when the connection can still be used. After a refusal for lack of a privilege it is of no
-    /// use, because a GRANT on `*.*` is seen by new connections only.
+    /// True when the connection can still be used. After a refusal for lack of a privilege, or a value
+    /// beyond `max_allowed_packet`, it is of no use: a GRANT on `*.*` and a limit that was raised are
+    /// seen by new connections only.
     pub fn keeps_connection(&self) -> bool {
         match self {
             Self::Refused { code, .. } => {
                 let is_gone = matches!(code, 1053 | 1927 | 4031);
                 !is_gone && !matches!(code, 1044 | 1142 | 1143 | 1227 | 1370 | 1410)
             }
-            Self::Unexpected { .. } => true,
+            // Its limits may be from before someone raised them.
+            Self::Unexpected { .. } => false,
             Self::Timeout { .. } | Self::Lost { .. } => false,
         }
     }

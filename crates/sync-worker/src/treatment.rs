@@ -54,6 +54,36 @@ pub fn treatment(statement: &Statement, device: &DeviceId) -> Treatment {
     }
 }
 
+/// The meaning of a table's definition in a snapshot: a CREATE TABLE of this table, and nothing else.
+///
+/// # Errors
+/// Why the device has to stop before it.
+pub fn definition(
+    statement: &Statement,
+    device: &DeviceId,
+    database: &str,
+    table: &str,
+) -> Result<Ddl, Parked> {
+    let is_own = |ddl: &Ddl| match &ddl.tables[..] {
+        [name] => {
+            ddl.kind == DdlKind::CreateTable
+                && name.table == table
+                && name.database.as_deref().unwrap_or(&statement.database) == database
+        }
+        _ => false,
+    };
+    match treatment(statement, device) {
+        Treatment::Apply(ddl) if is_own(&ddl) => Ok(ddl),
+        Treatment::Park(parked) => Err(parked),
+        Treatment::Apply(_) | Treatment::Nothing | Treatment::Keep => Err(Parked {
+            reason: format!(
+                "the snapshot's definition of table {database}.{table} is not its CREATE TABLE"
+            ),
+            remedy: "create the table at the shard by hand as the device has it, and release the device with --skip-statement; upgrade the device's publisher".to_owned(),
+        }),
+    }
+}
+
 /// False for text in which a byte below 0x80 may be half of a character (big5, sjis, gbk, cp932,
 /// gb18030): it could end a name where there is no end.
 fn is_readable(statement: &Statement) -> bool {
@@ -155,6 +185,7 @@ mod tests {
             no_foreign_key_checks: false,
             timestamp_us: 1_764_000_000_000_000,
             time_zone: String::new(),
+            explicit_defaults_for_timestamp: None,
         };
         treatment(&statement, &"d1".parse().expect("valid"))
     }

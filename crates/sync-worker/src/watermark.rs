@@ -5,7 +5,7 @@ use crate::sql_error::SqlError;
 use mysql_async::Row;
 use mysql_async::prelude::FromValue;
 use tributary_schema::quote;
-use tributary_wire::{Applied, DeviceId, Header, Position, Resume};
+use tributary_wire::{Applied, DeviceId, Header, Position, Resume, SnapshotCursor};
 
 /// How far a device is applied, and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,6 +26,9 @@ pub struct Watermark {
     pub intent: Option<Intent>,
     /// The device is stopped here.
     pub parked: Option<Parked>,
+    /// Runs that are refused while a snapshot is under way: they do not go on from this row. The newest
+    /// last; see [`crate::admission`].
+    pub refused_runs: Vec<u64>,
 }
 
 /// A DDL statement that was about to run.
@@ -49,9 +52,12 @@ pub struct Parked {
 /// The table's columns that hold a position, a resume position and the rest that moves with them.
 const MOVING: &str = "epoch,file,`offset`,part,resume_epoch,resume_file,resume_offset,gtid,source,run,\
                       commit_time_us,shape_generation,intent_epoch,intent_file,intent_offset,\
-                      intent_part,intent_fingerprint,parked_reason,parked_remedy";
+                      intent_part,intent_fingerprint,parked_reason,parked_remedy,snapshot";
 /// A reason that is longer says nothing more.
 const REASON_BYTES_MAX: usize = 4000;
+
+/// Runs that are remembered as refused.
+const REFUSED_RUNS_MAX: usize = 8;
 
 /// The fingerprint of an intent that says: this statement was made by hand, go past it.
 pub const SKIP: &str = "skip";
@@ -71,14 +77,19 @@ impl Watermark {
     /// A device's before anything of it was applied.
     pub fn unseen() -> Self {
         let position = Position::beginning(1);
-        Self { position, resume: Resume { position, gtid: None }, ..Self::default() }
+        Self {
+            position,
+            resume: Resume { position, gtid: None, ..Resume::default() },
+            ..Self::default()
+        }
     }
 
     /// Moves to a place in, or the end of, a batch.
     ///
-    /// Inside a batch the place to restart from is the place itself, or the beginning of the transaction
-    /// that it lies in: a publisher refuses to read from before the place that it is to go on from. The
-    /// GTID is not known there.
+    /// Inside a batch the place to restart from stays where it was: what was prepared before and is not
+    /// decided lies behind it, and a publisher passes over what it reads again. The first batch of a
+    /// device or an epoch has none yet: then it is the place itself, or the beginning of the transaction
+    /// that it lies in, whose GTID is not known.
     pub fn advance(&mut self, position: Position, header: &Header) {
         if position == header.end {
             self.resume = header.resume.clone();
@@ -86,12 +97,43 @@ impl Watermark {
                 self.commit_time_us = header.commit_time_last_us;
             }
         } else {
-            self.resume = Resume { position: position.with_part(0), gtid: None };
+            self.resume = self.resume_inside(position.floor(), header);
         }
         self.position = position;
         self.source.clone_from(&header.source);
         self.run = header.run;
         self.intent = self.intent.take().filter(|intent| intent.position == position);
+    }
+
+    /// Where to restart from inside a batch.
+    ///
+    /// Between two items of a snapshot its cursor stays where it was, if this run had set it: an item
+    /// that is repeated does no harm, one that is left out would. Otherwise nothing counts as copied.
+    /// Transactions only ever move the cursor back, which is safe at any of them.
+    fn resume_inside(&mut self, floor: Position, header: &Header) -> Resume {
+        let known = self.resume.position.file > 0 && self.resume.position.epoch == floor.epoch;
+        let own = self.resume.snapshot.take().filter(|_| known && self.run == header.run);
+        let nothing = SnapshotCursor { complete: true, ..SnapshotCursor::default() };
+        let has_items = header.end.items() > 0;
+        let snapshot =
+            if has_items { Some(own.unwrap_or(nothing)) } else { header.resume.snapshot.clone() };
+        if known {
+            let Resume { position, gtid, .. } = std::mem::take(&mut self.resume);
+            return Resume { position, gtid, snapshot };
+        }
+        let gtid = header.resume.gtid.clone().filter(|_| floor == header.resume.position);
+        Resume { position: floor, gtid, snapshot }
+    }
+
+    /// Refuses a run from now on. False when it was refused before.
+    pub fn refuse(&mut self, run: u64) -> bool {
+        if self.refused_runs.contains(&run) {
+            return false;
+        }
+        self.refused_runs.push(run);
+        let surplus = self.refused_runs.len().saturating_sub(REFUSED_RUNS_MAX);
+        self.refused_runs.drain(..surplus);
+        true
     }
 
     /// What a heartbeat tells the device.
@@ -124,17 +166,29 @@ impl Watermark {
         });
         let parked = text(&mut row, 18)
             .map(|reason| Parked { reason, remedy: text(&mut row, 19).unwrap_or_default() });
+        let (snapshot, refused_runs) = match take::<Option<Vec<u8>>>(&mut row, 20)? {
+            Some(bytes) => rmp_serde::from_slice(&bytes).ok()?,
+            None => (None, Vec::new()),
+        };
         let watermark = Self {
             position,
-            resume: Resume { position: resume, gtid: text(&mut row, 8) },
+            resume: Resume { position: resume, gtid: text(&mut row, 8), snapshot },
             source: text(&mut row, 9)?,
             run: take(&mut row, 10)?,
             commit_time_us: take(&mut row, 11)?,
             shape_generation: take(&mut row, 12)?,
             intent,
             parked,
+            refused_runs,
         };
         Some((device, watermark))
+    }
+
+    fn snapshot_bytes(&self) -> Option<Vec<u8>> {
+        let parts = (&self.resume.snapshot, &self.refused_runs);
+        let is_empty = parts.0.is_none() && parts.1.is_empty();
+        // Strings, bytes and numbers: nothing that MessagePack cannot say.
+        (!is_empty).then(|| rmp_serde::to_vec(&parts).unwrap_or_default())
     }
 
     fn write_values(&self, sql: &mut Vec<u8>, device: &DeviceId) {
@@ -162,6 +216,11 @@ impl Watermark {
         optional(sql, self.parked.as_ref().map(|parked| cut(&parked.reason)));
         sql.push(b',');
         optional(sql, self.parked.as_ref().map(|parked| cut(&parked.remedy)));
+        sql.push(b',');
+        match self.snapshot_bytes() {
+            Some(bytes) => quoted(sql, &bytes),
+            None => sql.extend_from_slice(b"NULL"),
+        }
         sql.extend_from_slice(if self.parked.is_some() { b",NOW(6))" } else { b",NULL)" });
     }
 }

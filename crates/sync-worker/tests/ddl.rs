@@ -1,12 +1,12 @@
 //! DDL: run once whatever happens, and as the device ran it.
 
-use crate::device::{Device, row, simple};
+use crate::device::{Device, column, row, simple, statement, table, text};
 use crate::shard::{self, Target, apply_all, query, run, target, unique, work};
 use tributary_sync_worker::apply::{self, Outcome};
 use tributary_sync_worker::ddl::{self, Begun};
 use tributary_sync_worker::pass::Barrier;
 use tributary_testkit::Flavour;
-use tributary_wire::Batch;
+use tributary_wire::{Batch, ColumnKind, Position, Resume, Statement};
 
 /// Applies what comes before the first statement of the batch, and returns that statement.
 async fn barrier<'a>(target: &mut Target, device: &'a Device, batch: &'a Batch) -> Barrier<'a> {
@@ -211,10 +211,28 @@ async fn the_session_of_a_statement_does_not_stay() {
     }
 }
 
+/// A device whose MySQL does not log what foreign keys do.
+fn old_server() -> Device {
+    let prev = Position::beginning(1);
+    let resume = Resume { position: prev, ..Resume::default() };
+    Device::on_server(&unique("ddl"), "source-a", "8.4.7", 1, resume, prev)
+}
+
+#[tokio::test]
+async fn a_foreign_key_that_cascades_is_no_matter_where_the_server_logs_what_it_does() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        device.ddl("CREATE TABLE p (id INT PRIMARY KEY)");
+        device.ddl("CREATE TABLE c (id INT PRIMARY KEY, p INT, CONSTRAINT fk FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE)");
+        let batch = device.batch();
+        apply_all(&mut target, &device.id, &[&batch]).await;
+    }
+}
+
 #[tokio::test]
 async fn a_foreign_key_that_cascades_parks_the_device_after_the_statement() {
     for flavour in Flavour::ALL {
-        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        let (mut target, mut device) = (target(flavour).await, old_server());
         device.ddl("CREATE TABLE p (id INT PRIMARY KEY)");
         device.ddl("CREATE TABLE c (id INT PRIMARY KEY, p INT, CONSTRAINT fk FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE)");
         let batch = device.batch();
@@ -243,4 +261,49 @@ async fn a_column_that_defaults_to_the_time_gets_that_of_the_device() {
         let sql = "SELECT ABS(UNIX_TIMESTAMP(NOW()) - UNIX_TIMESTAMP(SYSDATE())) < 2";
         assert_eq!(query(&mut target, sql).await, ["1"], "{flavour}");
     }
+}
+
+#[tokio::test]
+async fn a_timestamp_without_a_default_is_what_it_was_at_the_device() {
+    for flavour in Flavour::ALL {
+        let mut target = target(flavour).await;
+        for (explicit, nullable) in [(true, "YES"), (false, "NO")] {
+            let mut device = Device::new(&unique("ddl"));
+            let own = Statement {
+                explicit_defaults_for_timestamp: Some(explicit),
+                ..statement("CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMP)")
+            };
+            device.run(&own);
+            let batch = device.batch();
+            apply_all(&mut target, &device.id, &[&batch]).await;
+            let sql = format!(
+                "SELECT is_nullable FROM information_schema.columns \
+                 WHERE table_schema='{}__app' AND column_name='at'",
+                device.id
+            );
+            assert_eq!(query(&mut target, &sql).await, [nullable], "{flavour} {explicit}");
+            let sql = "SELECT @@session.explicit_defaults_for_timestamp = @@global.explicit_defaults_for_timestamp";
+            assert_eq!(query(&mut target, sql).await, ["1"], "{flavour}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_table_of_mariadb_that_names_no_collation_has_mariadbs_on_mysql() {
+    let mut target = target(Flavour::MySql).await;
+    let prev = Position::beginning(1);
+    let resume = Resume { position: prev, ..Resume::default() };
+    let server = "10.11.6-MariaDB-log";
+    let mut device = Device::on_server(&unique("ddl"), "mariadb-7", server, 1, resume, prev);
+    device.ddl("CREATE TABLE t (v VARCHAR(20) PRIMARY KEY) DEFAULT CHARSET=utf8mb4");
+    let shape = table("t", vec![column("v", ColumnKind::Text)], 1);
+    device.insert(&shape, vec![text("x")]);
+    let batch = device.batch();
+    apply_all(&mut target, &device.id, &[&batch]).await;
+    let sql = format!("SHOW CREATE TABLE `{}__app`.t", device.id);
+    let shown = query(&mut target, &sql).await.join("");
+    assert!(shown.contains("utf8mb4_general_ci"), "{shown}");
+    let sql =
+        "SELECT @@session.default_collation_for_utf8mb4 = @@global.default_collation_for_utf8mb4";
+    assert_eq!(query(&mut target, sql).await, ["1"]);
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use tributary_wire::{
-    Batch, BatchBuilder, ColumnBuffer, ColumnKind, ColumnShape, DeviceId, Header, Limits, Op,
-    Position, Pushed, Resume, Statement, TableShape,
+    Batch, BatchBuilder, Chunk, ColumnBuffer, ColumnKind, ColumnShape, DeviceId, Header, Item,
+    Limits, Op, Position, Pushed, Resume, SnapshotCursor, Statement, TableColumns, TableShape,
 };
 
 /// A value of a row, as the wire has it.
@@ -15,6 +15,8 @@ pub(crate) enum Value {
     F32(f32),
     F64(f64),
     Bytes(Vec<u8>),
+    /// In so many pieces, of which the first ends at this part.
+    Staged(u64, u32),
 }
 
 /// A change of a row.
@@ -26,10 +28,20 @@ pub(crate) enum Change {
     Delete(Vec<Value>),
 }
 
+/// The rows of a table with `lower < key <= upper`, but for the `kept` keys.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Range<'a> {
+    pub(crate) lower: Option<Vec<Value>>,
+    pub(crate) upper: Option<Vec<Value>>,
+    pub(crate) kept: &'a [Vec<Value>],
+    pub(crate) append: bool,
+}
+
 /// Publishes what it is told to have done.
 pub(crate) struct Device {
     pub(crate) id: DeviceId,
     builder: BatchBuilder,
+    epoch: u32,
     offset: u64,
     now_us: i64,
 }
@@ -77,20 +89,99 @@ impl Device {
     }
 
     pub(crate) fn with_source(id: &str, source: &str, run: u64) -> Self {
-        let id: DeviceId = id.parse().expect("valid");
         let prev = Position::beginning(1);
+        let resume = Resume { position: prev, gtid: None, ..Resume::default() };
+        Self::on_server(id, source, "9.7.0", run, resume, prev)
+    }
+
+    /// A device of a server of this version, that goes on from a place.
+    pub(crate) fn on_server(
+        id: &str,
+        source: &str,
+        server: &str,
+        run: u64,
+        resume: Resume,
+        prev: Position,
+    ) -> Self {
+        let id: DeviceId = id.parse().expect("valid");
         let header = Header {
             device: id.clone(),
             run,
             source: source.into(),
+            server: server.into(),
             prev,
             end: prev,
-            resume: Resume { position: prev, gtid: None },
+            resume,
             commit_time_first_us: 0,
             commit_time_last_us: 0,
         };
         let builder = BatchBuilder::new(header, prev, 1 << 20);
-        Self { id, builder, offset: 4, now_us: 1_700_000_000_000_000 }
+        let (epoch, offset) = (prev.epoch, prev.offset.max(4));
+        Self { id, builder, epoch, offset, now_us: 1_700_000_000_000_000 }
+    }
+
+    /// Begins another epoch: the log's coordinates start over.
+    pub(crate) fn new_epoch(&mut self) {
+        self.epoch += 1;
+        self.offset = 4;
+    }
+
+    /// One step of a snapshot, at the end of the log.
+    pub(crate) fn item(&mut self, item: Item, sql: Option<&str>) {
+        let statement = sql.map(statement);
+        assert_eq!(self.builder.item(item, statement.as_ref()), Pushed::Taken);
+    }
+
+    /// `app.<table>` is as this CREATE TABLE makes it.
+    pub(crate) fn define(&mut self, table: &str, sql: &str) {
+        let (database, table) = ("app".to_owned(), table.to_owned());
+        self.item(Item::Define { statement: 0, database, table }, Some(sql));
+    }
+
+    /// A chunk.
+    pub(crate) fn chunk(
+        &mut self,
+        shape: &Arc<TableShape>,
+        range: &Range<'_>,
+        rows: &[Vec<Value>],
+    ) {
+        let mut columns = TableColumns::of(shape);
+        for key in range.lower.iter().chain(&range.upper).chain(range.kept) {
+            fill(&mut columns.identities, key);
+        }
+        rows.iter().for_each(|row| fill(&mut columns.images, row));
+        let count = |n: usize| u32::try_from(n).expect("few");
+        let chunk = Chunk {
+            rows: count(rows.len()),
+            lower: range.lower.is_some(),
+            upper: range.upper.is_some(),
+            kept: count(range.kept.len()),
+            append: range.append,
+            ..Chunk::default()
+        };
+        assert_eq!(self.builder.chunk(shape, columns, chunk), Pushed::Taken);
+    }
+
+    /// A piece of a value as a step of a snapshot; returns the part behind it.
+    pub(crate) fn item_piece(&mut self, bytes: &[u8]) -> u64 {
+        assert_eq!(self.builder.item_piece(bytes), Pushed::Taken);
+        self.builder.end().part
+    }
+
+    /// A piece of a value as a change of the open transaction; returns the part behind it.
+    pub(crate) fn piece(&mut self, bytes: &[u8]) -> u64 {
+        assert_eq!(self.builder.piece(bytes), Pushed::Taken);
+        self.builder.end().part
+    }
+
+    /// How far the snapshot has come; `None` when it is over.
+    pub(crate) fn cursor(&mut self, cursor: Option<(&str, bool)>) {
+        self.builder.set_snapshot(cursor.map(|(table, complete)| SnapshotCursor {
+            database: "app".into(),
+            table: table.into(),
+            key: Vec::new(),
+            complete,
+        }));
     }
 
     /// Where the log stands.
@@ -101,12 +192,12 @@ impl Device {
     /// Begins a transaction that is not committed yet.
     pub(crate) fn begin(&mut self) {
         self.now_us += 1000;
-        self.builder.begin(Position::boundary(1, 1, self.offset), self.now_us);
+        self.builder.begin(Position::boundary(self.epoch, 1, self.offset), self.now_us);
     }
 
     pub(crate) fn commit(&mut self) {
         self.offset += 1000;
-        let end = Position::boundary(1, 1, self.offset);
+        let end = Position::boundary(self.epoch, 1, self.offset);
         self.builder.commit(end, Some(format!("source:{}", self.offset)));
     }
 
@@ -131,18 +222,7 @@ impl Device {
     }
 
     pub(crate) fn statement(&mut self, sql: &str) {
-        let statement = Statement {
-            database: "app".into(),
-            sql: sql.as_bytes().to_vec(),
-            sql_mode: 0,
-            charset_client: 45,
-            collation_connection: 45,
-            collation_server: 45,
-            collation_database: 45,
-            no_foreign_key_checks: false,
-            timestamp_us: 1_764_000_000_000_000,
-            time_zone: String::new(),
-        };
+        let statement = statement(sql);
         assert_eq!(self.builder.statement(&statement), Pushed::Taken);
     }
 
@@ -167,6 +247,13 @@ impl Device {
         self.commit();
     }
 
+    /// One statement with a session of its own, as its own transaction.
+    pub(crate) fn run(&mut self, statement: &Statement) {
+        self.begin();
+        assert_eq!(self.builder.statement(statement), Pushed::Taken);
+        self.commit();
+    }
+
     /// The message that holds everything since the last one.
     pub(crate) fn seal(&mut self) -> Vec<u8> {
         self.builder.seal().expect("seals").message
@@ -175,6 +262,23 @@ impl Device {
     /// The same, decoded.
     pub(crate) fn batch(&mut self) -> Batch {
         decode(&self.seal())
+    }
+}
+
+/// A statement that `app` was the default database of.
+pub(crate) fn statement(sql: &str) -> Statement {
+    Statement {
+        database: "app".into(),
+        sql: sql.as_bytes().to_vec(),
+        sql_mode: 0,
+        charset_client: 45,
+        collation_connection: 45,
+        collation_server: 45,
+        collation_database: 45,
+        no_foreign_key_checks: false,
+        timestamp_us: 1_764_000_000_000_000,
+        time_zone: String::new(),
+        explicit_defaults_for_timestamp: None,
     }
 }
 
@@ -187,6 +291,7 @@ fn fill(columns: &mut [ColumnBuffer], row: &[Value]) {
             Value::F32(value) => column.push_f32(*value),
             Value::F64(value) => column.push_f64(*value),
             Value::Bytes(value) => column.push_bytes(value),
+            Value::Staged(part, count) => column.push_staged(*part, *count),
         }
     }
 }

@@ -295,3 +295,62 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn json_keeps_the_types_that_its_text_cannot_say() {
+    let typed = concat!(
+        "{\"n\": \u{1}N1.10\u{2}, \"big\": \u{1}N-12345678901234567890123456789.5\u{2}, \"i\": \u{1}N5\u{2}, ",
+        "\"d\": \u{1}D0000-00-00\u{2}, \"t\": \u{1}T-838:59:59.000000\u{2}, ",
+        "\"s\": \u{1}S2024-02-31 03:04:05.000006\u{2}, \"z\": \u{1}Z2024-01-02 03:04:05.000000\u{2}, ",
+        "\"o\": [\u{1}O15:00ff\u{2}, \"' \\\\ \\\" ü\\n\", {\"' \\\" ü\": [1.5, null]}]}"
+    );
+    let rows = [vec![text(typed)], vec![text("\u{1}N7.0\u{2}")], vec![text("\u{1}O15:61\u{2}")]];
+    for flavour in Flavour::ALL {
+        let columns = vec![column("j", ColumnKind::Json)];
+        let select = "CAST(j AS CHAR)";
+        let stored = store(flavour, "j JSON", columns.clone(), &rows, select).await;
+        for part in [
+            "\"n\": 1.10",
+            "\"big\": -12345678901234567890123456789.5",
+            "\"i\": 5",
+            "\"d\": \"0000-00-00\"",
+            "\"t\": \"-838:59:59.000000\"",
+            "\"s\": \"2024-02-31 03:04:05.000006\"",
+            "\"z\": \"2024-01-02 03:04:05.000000\"",
+            "[\"base64:type15:AP8=\", \"' \\\\ \\\" ü\\n\", {\"' \\\" ü\": [1.5, null]}]",
+        ] {
+            assert!(stored[0].contains(part), "{flavour}: {part} in {}", stored[0]);
+        }
+        assert_eq!(stored[1..], ["7.0", "\"base64:type15:YQ==\""], "{flavour}");
+        if flavour == Flavour::MySql {
+            let kinds = ["n", "i", "d", "t", "s", "o[0]"]
+                .map(|path| format!("JSON_TYPE(JSON_EXTRACT(j, _utf8mb4'$.{path}'))"))
+                .join(", ");
+            let stored = store(flavour, "j JSON", columns, &rows, &kinds).await;
+            assert_eq!(stored[0], "DECIMAL|DECIMAL|DATE|TIME|DATETIME|BLOB");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_without_a_key_is_found_by_a_document_with_types() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("val")));
+        device.ddl("CREATE TABLE t (j JSON)");
+        let t = table("t", vec![column("j", ColumnKind::Json)], 0);
+        let document = |n: &str| vec![text(&format!("[\u{1}N{n}\u{2}, \u{1}D2024-01-02\u{2}]"))];
+        device.transaction(
+            &t,
+            &[
+                Change::Insert(document("1.10")),
+                Change::Insert(document("2.20")),
+                Change::Update(document("1.10"), document("3.30")),
+                Change::Delete(document("2.20")),
+            ],
+        );
+        let batch = device.batch();
+        apply_all(&mut target, &device.id, &[&batch]).await;
+        let sql = format!("SELECT CAST(j AS CHAR) FROM `{}__app`.t", device.id);
+        assert_eq!(query(&mut target, &sql).await, ["[3.30, \"2024-01-02\"]"], "{flavour}");
+    }
+}

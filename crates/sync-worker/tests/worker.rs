@@ -130,6 +130,7 @@ pub(crate) async fn heartbeat(
         head: published,
         version: "test".into(),
         retention: None,
+        snapshot: None,
     };
     let answer = client.request(device.heartbeat_subject(), request.encode().into());
     let answer = tokio::time::timeout(Duration::from_secs(2), answer).await.ok()?.ok()?;

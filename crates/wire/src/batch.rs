@@ -1,5 +1,6 @@
 //! A batch as its reader sees it.
 
+use crate::snapshot::{Item, SnapshotCursor};
 use crate::{Cell, DeviceId, Position, TableShape};
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,13 @@ pub struct Batch {
     pub transactions: Vec<Transaction>,
     /// The tables that the transactions' rows belong to.
     pub tables: Vec<TableBlock>,
-    /// DDL and other statements that the transactions hold.
+    /// DDL and other statements that the transactions, or the items, hold.
     pub statements: Vec<Statement>,
+    /// Steps of a snapshot, all at the boundary where the batch ends. A batch with items has no
+    /// transactions.
+    pub items: Vec<Item>,
+    /// Pieces of values that are too large for a message: [`Cell::Bytes`], all of them.
+    pub pieces: Vec<Cell>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -27,6 +33,8 @@ pub struct Header {
     pub run: u64,
     /// Identity of the MySQL server that wrote the log: its `server_uuid`, or `mariadb-<server_id>`.
     pub source: String,
+    /// Version of that server, as it says it: `9.7.0`, `10.11.6-MariaDB-log`.
+    pub server: String,
     /// The end of the batch before this one.
     pub prev: Position,
     /// Where this batch ends.
@@ -39,14 +47,18 @@ pub struct Header {
     pub commit_time_last_us: i64,
 }
 
-/// The newest transaction boundary at or before a position.
+/// A transaction boundary at or before a position: the newest, or an older one while an XA transaction
+/// behind it is prepared and not decided.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Resume {
     /// The boundary; its `part` is 0.
     pub position: Position,
-    /// The last GTID before the boundary where the server has them: `uuid:number` on MySQL,
-    /// `domain-server-sequence` on MariaDB.
+    /// What lies before the boundary, where the server has GTIDs: the set of executed transactions on
+    /// MySQL (`uuid:1-77,uuid:1-5`), the position on MariaDB (`0-1-77,5-2-9`).
     pub gtid: Option<String>,
+    /// How far the device's snapshot has come; `None` when every table is live.
+    #[serde(default)]
+    pub snapshot: Option<SnapshotCursor>,
 }
 
 /// One transaction of the source, or the piece of it that this batch holds.
@@ -84,6 +96,9 @@ pub enum Run {
     Statement(u32),
     /// So many changes that a filter kept on the device.
     Skipped(u32),
+    /// A piece of a value that is too large for a message: index into [`Batch::pieces`]. The row it
+    /// belongs to follows in the same transaction, with a [`Cell::Staged`] in its place.
+    Piece(u32),
 }
 
 /// What was done to a row.
@@ -138,6 +153,9 @@ pub struct Statement {
     pub timestamp_us: i64,
     /// The session's `time_zone`, never `SYSTEM`; empty where the statement does not depend on it.
     pub time_zone: String,
+    /// The session's `explicit_defaults_for_timestamp`, where the log says it: what a TIMESTAMP column
+    /// without a default is.
+    pub explicit_defaults_for_timestamp: Option<bool>,
 }
 
 // === impl Batch ===
@@ -165,16 +183,18 @@ impl Batch {
         self.body.len() + cells
     }
 
-    /// How many row changes it holds.
+    /// How many row changes it holds, rows of a snapshot included.
     pub fn rows(&self) -> u64 {
-        self.transactions
-            .iter()
-            .flat_map(|transaction| &transaction.runs)
-            .map(|run| match run {
-                Run::Rows { count, .. } => u64::from(*count),
-                Run::Statement(_) | Run::Skipped(_) => 0,
-            })
-            .sum()
+        let changes = self.transactions.iter().flat_map(|transaction| &transaction.runs);
+        let changes = changes.map(|run| match run {
+            Run::Rows { count, .. } => u64::from(*count),
+            Run::Statement(_) | Run::Skipped(_) | Run::Piece(_) => 0,
+        });
+        let copied = self.items.iter().map(|item| match item {
+            Item::Chunk(chunk) => u64::from(chunk.rows),
+            _ => 0,
+        });
+        changes.sum::<u64>() + copied.sum::<u64>()
     }
 }
 
@@ -194,7 +214,7 @@ impl Run {
     pub fn changes(&self) -> u64 {
         match self {
             Run::Rows { count, .. } => u64::from(*count),
-            Run::Statement(_) => 1,
+            Run::Statement(_) | Run::Piece(_) => 1,
             Run::Skipped(count) => u64::from(*count),
         }
     }
@@ -249,15 +269,15 @@ impl Op {
 }
 
 /// Statement text as MessagePack `bin`: it need not be UTF-8.
-mod bytes_field {
+pub(crate) mod bytes_field {
     use serde::de::{Error, Visitor};
     use serde::{Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(bytes)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Vec<u8>, D::Error> {
         struct Bytes;

@@ -2,8 +2,10 @@
 
 use crate::batch::{Header, Op, Resume, Run, Statement, Transaction};
 use crate::draft::{TableColumns, TableDraft};
+use crate::encode::{self, Contents};
 use crate::size::{self, RUN, Size, TRANSACTION};
-use crate::{Limits, Position, TableShape, encode, frame};
+use crate::snapshot::{Chunk, Item, SnapshotCursor};
+use crate::{Limits, Position, TableShape, frame};
 use std::sync::Arc;
 
 /// A table of the batch under construction, as [`BatchBuilder::table`] hands it out.
@@ -45,10 +47,8 @@ pub struct BatchBuilder {
     /// What the batch takes: an upper bound.
     size: Size,
     body_bytes_max: usize,
-    transactions: Vec<Transaction>,
+    contents: Contents,
     open: bool,
-    tables: Vec<TableDraft>,
-    statements: Vec<Statement>,
     rows: u64,
     undo: Vec<(usize, u32)>,
 }
@@ -69,10 +69,8 @@ impl BatchBuilder {
             size: envelope,
             // A transaction may begin, and changes be skipped, without asking for room.
             body_bytes_max: body_bytes_max.saturating_sub((TRANSACTION + RUN).bytes),
-            transactions: Vec::new(),
+            contents: Contents::default(),
             open: false,
-            tables: Vec::new(),
-            statements: Vec::new(),
             rows: 0,
             undo: Vec::new(),
         }
@@ -83,9 +81,15 @@ impl BatchBuilder {
         self.header.end == self.header.prev
     }
 
-    /// True when it holds changes, and does not only move the position.
+    /// True when it holds changes or items, and does not only move the position.
     pub fn has_changes(&self) -> bool {
-        self.transactions.iter().any(|transaction| !transaction.runs.is_empty())
+        self.has_items()
+            || self.contents.transactions.iter().any(|transaction| !transaction.runs.is_empty())
+    }
+
+    /// True when it holds steps of a snapshot: it must be sealed before a transaction begins.
+    pub fn has_items(&self) -> bool {
+        !self.contents.items.is_empty()
     }
 
     /// Size before compression so far, in bytes; an upper bound.
@@ -100,19 +104,22 @@ impl BatchBuilder {
 
     /// Opens a transaction whose first event begins at `start`, or goes on with one at `start.part`.
     pub fn begin(&mut self, start: Position, commit_time_us: i64) {
-        self.transactions.push(Transaction { start, end: start, commit_time_us, runs: Vec::new() });
+        debug_assert!(!self.has_items(), "items and transactions do not share a batch");
+        let runs = Vec::new();
+        self.contents.transactions.push(Transaction { start, end: start, commit_time_us, runs });
         self.open = true;
         self.size += TRANSACTION;
     }
 
     /// Finds the table in this batch, or adds it. It takes room once it has a row.
     pub fn table(&mut self, shape: &Arc<TableShape>) -> TableIndex {
-        let known = self.tables.iter().rposition(|draft| {
+        let tables = &mut self.contents.tables;
+        let known = tables.iter().rposition(|draft| {
             Arc::ptr_eq(&draft.shape, shape) || draft.shape.as_ref() == shape.as_ref()
         });
         let index = known.unwrap_or_else(|| {
-            self.tables.push(TableDraft::new(Arc::clone(shape)));
-            self.tables.len() - 1
+            tables.push(TableDraft::new(Arc::clone(shape)));
+            tables.len() - 1
         });
         TableIndex(u32::try_from(index).unwrap_or(u32::MAX))
     }
@@ -128,7 +135,7 @@ impl BatchBuilder {
         op: Op,
         write: impl FnOnce(&mut TableColumns) -> Result<(), E>,
     ) -> Result<Pushed, E> {
-        let draft = &mut self.tables[table.0 as usize];
+        let draft = &mut self.contents.tables[table.0 as usize];
         draft.save(&mut self.undo);
         if let Err(error) = write(&mut draft.columns) {
             draft.restore(&self.undo);
@@ -138,12 +145,12 @@ impl BatchBuilder {
         let row = draft.last_row(op);
         let with_table = row + draft.table_unless_counted();
         if !self.has_room(with_table + RUN) {
-            let draft = &mut self.tables[table.0 as usize];
+            let draft = &mut self.contents.tables[table.0 as usize];
             draft.restore(&self.undo);
             let change = row + draft.table() + RUN;
             return Ok(self.refuse(change));
         }
-        let (image, identity) = self.tables[table.0 as usize].keep(row);
+        let (image, identity) = self.contents.tables[table.0 as usize].keep(row);
         self.size += with_table;
         self.rows += 1;
         self.add(Run::Rows { table: table.0, op, image, identity, count: 1 });
@@ -157,10 +164,90 @@ impl BatchBuilder {
             return self.refuse(size + RUN);
         }
         self.size += size;
-        let index = u32::try_from(self.statements.len()).unwrap_or(u32::MAX);
-        self.statements.push(statement.clone());
+        let index = self.push_statement(statement);
         self.add(Run::Statement(index));
         Pushed::Taken
+    }
+
+    /// Adds a piece of a value that is too large for a message, as one change of the open transaction.
+    pub fn piece(&mut self, bytes: &[u8]) -> Pushed {
+        let size = size::piece(bytes);
+        if !self.has_room(size + RUN) {
+            return self.refuse(size + RUN);
+        }
+        self.size += size;
+        let index = self.push_piece(bytes);
+        self.add(Run::Piece(index));
+        Pushed::Taken
+    }
+
+    /// Adds a step of a snapshot that refers to at most one statement: [`Item::Statement`] and
+    /// [`Item::Define`], whose index is set here, [`Item::Databases`] and [`Item::Tables`].
+    pub fn item(&mut self, mut item: Item, statement: Option<&Statement>) -> Pushed {
+        let size = size::item(&item) + statement.map_or(Size::default(), size::statement);
+        if !self.has_room(size) {
+            return self.refuse(size);
+        }
+        if let (Item::Statement(index) | Item::Define { statement: index, .. }, Some(statement)) =
+            (&mut item, statement)
+        {
+            *index = self.push_statement(statement);
+        }
+        self.place(item, size)
+    }
+
+    /// Adds a piece of a value that is too large for a message, as one step of a snapshot.
+    pub fn item_piece(&mut self, bytes: &[u8]) -> Pushed {
+        let size = size::item(&Item::Piece(0)) + size::piece(bytes);
+        if !self.has_room(size) {
+            return self.refuse(size);
+        }
+        let item = Item::Piece(self.push_piece(bytes));
+        self.place(item, size)
+    }
+
+    /// Adds a chunk: `rows` images, and the identities that `chunk` counts, are in `columns`. Its place
+    /// in the batch is set here.
+    pub fn chunk(
+        &mut self,
+        shape: &Arc<TableShape>,
+        columns: TableColumns,
+        mut chunk: Chunk,
+    ) -> Pushed {
+        let draft = TableDraft::filled(Arc::clone(shape), columns);
+        let size = size::item(&Item::Chunk(chunk)) + draft.table() + draft.rows() + size::CURSOR;
+        if !self.has_room(size) {
+            return self.refuse(size);
+        }
+        chunk.table = u32::try_from(self.contents.tables.len()).unwrap_or(u32::MAX);
+        self.rows += u64::from(chunk.rows);
+        self.contents.tables.push(draft);
+        self.place(Item::Chunk(chunk), size)
+    }
+
+    /// Says how far the snapshot has come at the end of the batch.
+    pub fn set_snapshot(&mut self, cursor: Option<SnapshotCursor>) {
+        self.header.resume.snapshot = cursor;
+    }
+
+    fn place(&mut self, item: Item, size: Size) -> Pushed {
+        debug_assert!(self.contents.transactions.is_empty(), "items stand in batches of their own");
+        self.size += size;
+        self.contents.items.push(item);
+        self.header.end = self.header.end.after_items(self.header.end.items() + 1);
+        Pushed::Taken
+    }
+
+    fn push_statement(&mut self, statement: &Statement) -> u32 {
+        let index = u32::try_from(self.contents.statements.len()).unwrap_or(u32::MAX);
+        self.contents.statements.push(statement.clone());
+        index
+    }
+
+    fn push_piece(&mut self, bytes: &[u8]) -> u32 {
+        let index = self.contents.pieces.len();
+        self.contents.pieces.push_bytes(bytes);
+        index
     }
 
     /// Counts changes that a filter keeps on the device, so that positions do not depend on it.
@@ -171,12 +258,12 @@ impl BatchBuilder {
     /// Closes the open transaction: it ends at the boundary `end`, in the same file. One that holds
     /// nothing, or nothing that was not skipped, leaves only a mark.
     pub fn commit(&mut self, end: Position, gtid: Option<String>) {
-        if let Some(transaction) = self.transactions.last_mut().filter(|_| self.open) {
+        if let Some(transaction) = self.contents.transactions.last_mut().filter(|_| self.open) {
             transaction.end = end;
             if transaction.runs.iter().all(|run| matches!(run, Run::Skipped(_))) {
                 transaction.runs.iter().for_each(|_| self.size -= RUN);
                 self.size -= TRANSACTION;
-                self.transactions.pop();
+                self.contents.transactions.pop();
             }
         }
         self.open = false;
@@ -186,8 +273,15 @@ impl BatchBuilder {
     /// Moves the end to the boundary `end` with nothing between.
     pub fn mark(&mut self, end: Position, gtid: Option<String>) {
         self.header.end = end;
-        let gtid = gtid.or_else(|| self.header.resume.gtid.take());
-        self.header.resume = Resume { position: end, gtid };
+        let Resume { position, gtid: before, .. } = &mut self.header.resume;
+        *position = end.floor();
+        *before = gtid.or_else(|| before.take());
+    }
+
+    /// Says where a reader of the log has to restart, until the next boundary: before the newest one
+    /// when what lies between is needed again.
+    pub fn resume_at(&mut self, resume: Resume) {
+        self.header.resume = resume;
     }
 
     /// Makes the message, and begins the next batch at its end. A transaction that is still open goes
@@ -196,25 +290,24 @@ impl BatchBuilder {
     /// # Errors
     /// Only when zstd cannot allocate.
     pub fn seal(&mut self) -> std::io::Result<Seal> {
-        let unfinished = self.transactions.last().filter(|_| self.open);
+        let unfinished = self.contents.transactions.last().filter(|_| self.open);
         let unfinished =
             unfinished.map(|transaction| (transaction.end, transaction.commit_time_us));
-        self.transactions.retain(|transaction| !transaction.runs.is_empty());
+        self.contents.transactions.retain(|transaction| !transaction.runs.is_empty());
         self.leave_out_empty_tables();
-        self.header.commit_time_first_us =
-            self.transactions.first().map_or(0, |t| t.commit_time_us);
-        self.header.commit_time_last_us = self.transactions.last().map_or(0, |t| t.commit_time_us);
-        let body = encode::body(&self.header, &self.transactions, &self.tables, &self.statements);
+        let transactions = &self.contents.transactions;
+        self.header.commit_time_first_us = transactions.first().map_or(0, |t| t.commit_time_us);
+        self.header.commit_time_last_us = transactions.last().map_or(0, |t| t.commit_time_us);
+        let body = encode::body(&self.header, &self.contents);
         let message = frame::seal(&body)?;
         let seal =
             Seal { message, header: self.header.clone(), rows: self.rows, body_bytes: body.len() };
 
         self.header.prev = self.header.end;
+        self.envelope = size::envelope(&self.header);
         self.size = self.envelope;
         self.rows = 0;
-        self.transactions.clear();
-        self.tables.clear();
-        self.statements.clear();
+        self.contents = Contents::default();
         if let Some((at, commit_time_us)) = unfinished {
             self.begin(at, commit_time_us);
         }
@@ -234,9 +327,12 @@ impl BatchBuilder {
 
     /// A table is left without a row when its first did not fit.
     fn leave_out_empty_tables(&mut self) {
+        if self.has_items() {
+            return;
+        }
         let mut kept = 0;
-        let indexes: Vec<u32> = self
-            .tables
+        let Contents { tables, transactions, .. } = &mut self.contents;
+        let indexes: Vec<u32> = tables
             .iter()
             .map(|draft| {
                 let index = kept;
@@ -244,18 +340,18 @@ impl BatchBuilder {
                 index
             })
             .collect();
-        for run in self.transactions.iter_mut().flat_map(|transaction| &mut transaction.runs) {
+        for run in transactions.iter_mut().flat_map(|transaction| &mut transaction.runs) {
             if let Run::Rows { table, .. } = run {
                 *table = indexes[*table as usize];
             }
         }
-        self.tables.retain(|draft| !draft.is_empty());
+        tables.retain(|draft| !draft.is_empty());
     }
 
     /// Appends one change to the open transaction, joined to the last run where it continues it.
     fn add(&mut self, change: Run) {
-        let Some(transaction) = self.transactions.last_mut() else { return };
-        transaction.end.part += change.changes();
+        let Some(transaction) = self.contents.transactions.last_mut() else { return };
+        transaction.end = transaction.end.advance(change.changes());
         self.header.end = transaction.end;
         if transaction.runs.last_mut().is_none_or(|last| !last.join(change)) {
             self.size += RUN;

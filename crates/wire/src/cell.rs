@@ -24,7 +24,19 @@ pub enum Cell {
         /// How many bytes.
         len: u32,
     },
+    /// A value that went ahead in pieces, because its row is too large for one message: the pieces
+    /// whose changes, or snapshot items, ended at the parts from `part` on, in order.
+    Staged {
+        /// [`crate::Position::part`] behind the first piece.
+        part: u64,
+        /// How many pieces.
+        count: u32,
+    },
 }
+
+/// The MessagePack extension type of [`Cell::Staged`]: `part` (8 bytes) and `count` (4), big-endian.
+const STAGED: i8 = 1;
+const STAGED_BYTES: u8 = 12;
 
 /// The values of one column, already in wire form, in row order. What the row decoder writes to.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +85,20 @@ impl ColumnBuffer {
         self.len += 1;
     }
 
+    /// A value that went ahead in pieces; see [`Cell::Staged`].
+    pub fn push_staged(&mut self, part: u64, count: u32) {
+        let _ = rmp::encode::write_ext_meta(&mut self.encoded, u32::from(STAGED_BYTES), STAGED);
+        self.encoded.extend_from_slice(&part.to_be_bytes());
+        self.encoded.extend_from_slice(&count.to_be_bytes());
+        self.len += 1;
+    }
+
+    /// One value in wire form, as [`ColumnBuffer::encoded`] of another buffer has it.
+    pub fn push_encoded(&mut self, value: &[u8]) {
+        self.encoded.extend_from_slice(value);
+        self.len += 1;
+    }
+
     /// Appends values that another buffer holds.
     pub fn append(&mut self, other: &ColumnBuffer) {
         self.encoded.extend_from_slice(&other.encoded);
@@ -105,6 +131,32 @@ impl ColumnBuffer {
     pub fn encoded(&self) -> &[u8] {
         &self.encoded
     }
+}
+
+/// The values of a key in wire form, one after another ([`crate::SnapshotCursor::key`]); the bytes of a
+/// [`Cell::Bytes`] lie in `encoded` itself.
+///
+/// # Errors
+/// [`DecodeError`] when it is damaged.
+pub fn cells(encoded: &[u8]) -> Result<Vec<Cell>, DecodeError> {
+    let (mut cells, mut at) = (Vec::new(), 0);
+    while at < encoded.len() {
+        cells.push(read(encoded, &mut at)?);
+    }
+    Ok(cells)
+}
+
+/// The same values, each in wire form; none where they are damaged.
+pub fn split_cells(encoded: &[u8]) -> Vec<&[u8]> {
+    let (mut cells, mut at) = (Vec::new(), 0);
+    while at < encoded.len() {
+        let start = at;
+        if read(encoded, &mut at).is_err() {
+            return Vec::new();
+        }
+        cells.push(&encoded[start..at]);
+    }
+    cells
 }
 
 /// Reads one value at `*at` and moves past it.
@@ -142,6 +194,14 @@ pub(crate) fn read(body: &[u8], at: &mut usize) -> Result<Cell, DecodeError> {
             rest = tail;
             // A body is at most u32::MAX bytes, checked before it was unpacked.
             Cell::Bytes { start: u32::try_from(start).map_err(DecodeError::damaged)?, len }
+        }
+        Marker::Ext8 => {
+            let head = take::<2>(&mut rest)?;
+            if head != [STAGED_BYTES, STAGED.cast_unsigned()] {
+                return Err(DecodeError::damaged(format!("extension {head:?} is not a cell")));
+            }
+            let part = u64::from_be_bytes(take(&mut rest)?);
+            Cell::Staged { part, count: u32::from_be_bytes(take(&mut rest)?) }
         }
         other => return Err(DecodeError::damaged(format!("{other:?} is not a cell"))),
     };

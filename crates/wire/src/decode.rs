@@ -1,9 +1,10 @@
 //! Reads the body of a message, which is hostile until it has been read to its end.
 
 use crate::batch::{Batch, Header, Op, Run, Statement, TableBlock, Transaction};
-use crate::encode::{RUN_SKIPPED, RUN_STATEMENT, origin};
+use crate::encode::{RUN_PIECE, RUN_SKIPPED, RUN_STATEMENT, origin};
 use crate::reader::{Reader, add};
-use crate::size::{COLUMN_CELLS, RUN, STATEMENT_CELLS, TABLE_CELLS, TRANSACTION};
+use crate::size::{COLUMN_CELLS, ITEM_CELLS, RUN, STATEMENT_CELLS, TABLE_CELLS, TRANSACTION};
+use crate::snapshot::Item;
 use crate::{Cell, DecodeError, Position, TableShape, frame};
 
 /// What a reader will allocate for one message.
@@ -34,16 +35,20 @@ impl Batch {
         let header: Header = reader.serde()?;
         let mut transactions = read_transactions(&mut reader, &header)?;
         let statements = read_statements(&mut reader)?;
+        let mut items = read_items(&mut reader)?;
         let tables = read_tables(&mut reader)?;
+        let pieces = read_pieces(&mut reader)?;
         if reader.at != body.len() {
             return Err(DecodeError::Inconsistent(format!(
-                "{} bytes follow the last table",
+                "{} bytes follow the last piece",
                 body.len() - reader.at
             )));
         }
-        assign_rows(&mut transactions, &tables, statements.len())?;
+        let referred = Referred { statements: statements.len(), pieces: pieces.len() };
+        assign_rows(&mut transactions, &mut items, &tables, referred)?;
         check_positions(&header, &transactions)?;
-        Ok(Self { header, transactions, tables, statements, body })
+        check_items(&header, &transactions, &items)?;
+        Ok(Self { header, transactions, tables, statements, items, pieces, body })
     }
 }
 
@@ -65,14 +70,15 @@ fn read_transactions(
                 .try_into()
                 .map_err(DecodeError::damaged)?,
             offset: add(at.offset, reader.uint()?)?,
-            part: reader.uint()?,
+            part: 0,
         };
+        let start = start.inside(reader.uint()?);
         let length = reader.uint()?;
         time_us = time_us.wrapping_add(reader.int()?);
         let runs = read_runs(reader)?;
         let changes = runs.iter().map(Run::changes).sum();
         let end = match length {
-            0 => start.with_part(add(start.part, changes)?),
+            0 => start.advance(changes),
             _ => Position { offset: add(start.offset, length)?, part: 0, ..start },
         };
         transactions.push(Transaction { start, end, commit_time_us: time_us, runs });
@@ -91,6 +97,7 @@ fn read_runs(reader: &mut Reader) -> Result<Vec<Run>, DecodeError> {
         runs.push(match code {
             RUN_STATEMENT => Run::Statement(table),
             RUN_SKIPPED => Run::Skipped(count),
+            RUN_PIECE => Run::Piece(table),
             code => {
                 let op = Op::from_code(code).ok_or_else(|| {
                     DecodeError::Inconsistent(format!("run code {code} is unknown"))
@@ -106,6 +113,21 @@ fn read_statements(reader: &mut Reader) -> Result<Vec<Statement>, DecodeError> {
     let count = reader.array()?;
     reader.charge(count, STATEMENT_CELLS)?;
     (0..count).map(|_| reader.serde()).collect()
+}
+
+fn read_items(reader: &mut Reader) -> Result<Vec<Item>, DecodeError> {
+    let count = reader.array()?;
+    reader.charge(count, ITEM_CELLS)?;
+    (0..count).map(|_| reader.serde()).collect()
+}
+
+fn read_pieces(reader: &mut Reader) -> Result<Vec<Cell>, DecodeError> {
+    let count = reader.count(1)?;
+    let pieces = reader.columns(1, count)?.pop().unwrap_or_default();
+    if pieces.iter().any(|piece| !matches!(piece, Cell::Bytes { .. })) {
+        return Err(DecodeError::Inconsistent("a piece is not bytes".to_owned()));
+    }
+    Ok(pieces)
 }
 
 fn read_tables(reader: &mut Reader) -> Result<Vec<TableBlock>, DecodeError> {
@@ -132,14 +154,50 @@ fn read_table(reader: &mut Reader) -> Result<TableBlock, DecodeError> {
     Ok(TableBlock { shape, identity, images, identities })
 }
 
-/// Gives every run the rows that are its own, and checks that each row has an owner.
+/// How many things there are that runs and items refer to.
+#[derive(Clone, Copy)]
+struct Referred {
+    statements: usize,
+    pieces: usize,
+}
+
+/// Gives every run and every chunk the rows that are its own, and checks that each row has an owner.
 fn assign_rows(
     transactions: &mut [Transaction],
+    items: &mut [Item],
     tables: &[TableBlock],
-    statements: usize,
+    referred: Referred,
 ) -> Result<(), DecodeError> {
     let wrong = |what: &str| Err(DecodeError::Inconsistent(what.to_owned()));
     let mut next = vec![(0u32, 0u32); tables.len()];
+    for item in items {
+        match item {
+            Item::Chunk(chunk) => {
+                let Some((images, identities)) = next.get_mut(chunk.table as usize) else {
+                    return wrong("a chunk names a table the batch does not hold");
+                };
+                if chunk.identities() > 0 && !tables[chunk.table as usize].shape.has_key() {
+                    return wrong("a chunk of a table without a key has a bound");
+                }
+                (chunk.image, chunk.identity) = (*images, *identities);
+                *images = images.saturating_add(chunk.rows);
+                *identities = identities.saturating_add(chunk.identities());
+            }
+            Item::Statement(index) | Item::Define { statement: index, .. }
+                if *index as usize >= referred.statements =>
+            {
+                return wrong("an item names a statement the batch does not hold");
+            }
+            Item::Piece(index) if *index as usize >= referred.pieces => {
+                return wrong("an item names a piece the batch does not hold");
+            }
+            Item::Statement(_)
+            | Item::Define { .. }
+            | Item::Piece(_)
+            | Item::Databases(_)
+            | Item::Tables { .. } => {}
+        }
+    }
     for run in transactions.iter_mut().flat_map(|transaction| &mut transaction.runs) {
         match run {
             Run::Rows { table, op, image, identity, count } => {
@@ -150,10 +208,13 @@ fn assign_rows(
                 *images = images.saturating_add(if op.has_image() { *count } else { 0 });
                 *identities = identities.saturating_add(if op.has_identity() { *count } else { 0 });
             }
-            Run::Statement(index) if *index as usize >= statements => {
+            Run::Statement(index) if *index as usize >= referred.statements => {
                 return wrong("a run names a statement the batch does not hold");
             }
-            Run::Statement(_) | Run::Skipped(_) => {}
+            Run::Piece(index) if *index as usize >= referred.pieces => {
+                return wrong("a run names a piece the batch does not hold");
+            }
+            Run::Statement(_) | Run::Piece(_) | Run::Skipped(_) => {}
         }
     }
     let len = |columns: &[Vec<Cell>]| columns.first().map_or(0, Vec::len);
@@ -171,7 +232,9 @@ fn check_positions(header: &Header, transactions: &[Transaction]) -> Result<(), 
     for transaction in transactions {
         let (start, end) = (transaction.start, transaction.end);
         let continues = !start.is_boundary();
-        let follows = if continues { start == header.prev } else { start >= at };
+        // A snapshot's items stand between the boundary and the transaction that begins there.
+        let floor = if at.is_boundary() { at.floor() } else { at };
+        let follows = if continues { start == header.prev } else { start >= floor };
         if !follows || end <= start || (!end.is_boundary() && end != header.end) {
             return Err(DecodeError::Inconsistent(format!(
                 "a transaction from {start} to {end} follows {at}"
@@ -179,13 +242,32 @@ fn check_positions(header: &Header, transactions: &[Transaction]) -> Result<(), 
         }
         at = end;
     }
-    if header.end < at
-        || !header.resume.position.is_boundary()
-        || header.resume.position > header.end
-    {
+    if header.end < at || header.resume.position.part != 0 || header.resume.position > header.end {
         return Err(DecodeError::Inconsistent(format!(
             "its changes end at {at}, its header at {} with resume {}",
             header.end, header.resume.position
+        )));
+    }
+    Ok(())
+}
+
+/// Items stand at the boundary where their batch ends, in a batch without transactions.
+fn check_items(
+    header: &Header,
+    transactions: &[Transaction],
+    items: &[Item],
+) -> Result<(), DecodeError> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let (prev, end) = (header.prev, header.end);
+    let before = if prev.floor() == end.floor() { prev.items() } else { 0 };
+    let counted = end.items().checked_sub(before) == Some(items.len() as u64);
+    if !transactions.is_empty() || !end.is_boundary() || !counted {
+        return Err(DecodeError::Inconsistent(format!(
+            "{} items of a snapshot, and {} transactions, between {prev} and {end}",
+            items.len(),
+            transactions.len()
         )));
     }
     Ok(())

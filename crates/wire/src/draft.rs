@@ -27,18 +27,46 @@ pub(crate) struct TableDraft {
     rows: Size,
 }
 
+// === impl TableColumns ===
+
+impl TableColumns {
+    /// Empty columns for a table's rows.
+    pub fn of(shape: &TableShape) -> Self {
+        let buffers = |n: usize| vec![ColumnBuffer::default(); n];
+        let key = if shape.has_key() { shape.primary_key.len() } else { shape.columns.len() };
+        Self {
+            images: buffers(shape.columns.len()),
+            identities: buffers(key),
+            before: buffers(key),
+        }
+    }
+}
+
 // === impl TableDraft ===
 
 impl TableDraft {
     pub(crate) fn new(shape: Arc<TableShape>) -> Self {
         let identity = shape.identity();
-        let buffers = |n: usize| vec![ColumnBuffer::default(); n];
-        let columns = TableColumns {
-            images: buffers(shape.columns.len()),
-            identities: buffers(identity.len()),
-            before: buffers(identity.len()),
-        };
+        let columns = TableColumns::of(&shape);
         Self { shape, identity, columns, rows: Size::default() }
+    }
+
+    /// A table with all its rows, for one chunk.
+    pub(crate) fn filled(shape: Arc<TableShape>, columns: TableColumns) -> Self {
+        let identity = shape.identity();
+        let mut draft = Self { shape, identity, columns, rows: Size::default() };
+        debug_assert!(draft.is_even(), "the columns of {:?} differ in length", draft.shape);
+        let buffers = || draft.columns.images.iter().chain(&draft.columns.identities);
+        draft.rows = Size {
+            bytes: buffers().map(|buffer| buffer.encoded().len()).sum(),
+            cells: buffers().map(|buffer| u64::from(buffer.len())).sum(),
+        };
+        draft
+    }
+
+    /// What its rows take.
+    pub(crate) fn rows(&self) -> Size {
+        self.rows
     }
 
     fn buffers(&mut self) -> impl Iterator<Item = &mut ColumnBuffer> {

@@ -1,24 +1,33 @@
-//! Writes the body of a message: header, transactions, statements, tables, one MessagePack value
-//! after another. `schemas/wire/batch.md` is the specification.
+//! Writes the body of a message: header, transactions, statements, items, tables, pieces, one
+//! MessagePack value after another. `schemas/wire/batch.md` is the specification.
 
 use crate::Position;
 use crate::batch::{Header, Run, Statement, Transaction};
 use crate::draft::TableDraft;
+use crate::snapshot::Item;
 
 pub(crate) const RUN_STATEMENT: u8 = 4;
 pub(crate) const RUN_SKIPPED: u8 = 5;
+pub(crate) const RUN_PIECE: u8 = 6;
+
+/// What a batch holds besides its header.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) transactions: Vec<Transaction>,
+    pub(crate) statements: Vec<Statement>,
+    pub(crate) items: Vec<Item>,
+    pub(crate) tables: Vec<TableDraft>,
+    pub(crate) pieces: crate::ColumnBuffer,
+}
 
 /// Writes a body.
-pub(crate) fn body(
-    header: &Header,
-    transactions: &[Transaction],
-    tables: &[TableDraft],
-    statements: &[Statement],
-) -> Vec<u8> {
+pub(crate) fn body(header: &Header, contents: &Contents) -> Vec<u8> {
+    let Contents { transactions, statements, items, tables, pieces } = contents;
     let mut out = Vec::new();
     write_serde(&mut out, header);
     encode_transactions(&mut out, header, transactions);
-    write_serde(&mut out, &statements);
+    write_serde(&mut out, statements);
+    write_serde(&mut out, items);
     write_uint(&mut out, tables.len() as u64);
     for draft in tables {
         let len =
@@ -30,6 +39,8 @@ pub(crate) fn body(
             out.extend_from_slice(column.encoded());
         }
     }
+    write_uint(&mut out, u64::from(pieces.len()));
+    out.extend_from_slice(pieces.encoded());
     out
 }
 
@@ -44,7 +55,7 @@ fn encode_transactions(out: &mut Vec<u8>, header: &Header, transactions: &[Trans
         }
         write_uint(out, u64::from(start.file.wrapping_sub(at.file)));
         write_uint(out, start.offset.wrapping_sub(at.offset));
-        write_uint(out, start.part);
+        write_uint(out, start.changes());
         // A transaction has at least one event, so 0 is free to say "goes on in the next batch".
         let complete = end.is_boundary();
         write_uint(out, if complete { end.offset.wrapping_sub(start.offset) } else { 0 });
@@ -55,6 +66,7 @@ fn encode_transactions(out: &mut Vec<u8>, header: &Header, transactions: &[Trans
                 Run::Rows { table, op, count, .. } => (op as u8, table, count),
                 Run::Statement(index) => (RUN_STATEMENT, index, 1),
                 Run::Skipped(count) => (RUN_SKIPPED, 0, count),
+                Run::Piece(index) => (RUN_PIECE, index, 1),
             };
             write_uint(out, u64::from(code));
             write_uint(out, u64::from(table));

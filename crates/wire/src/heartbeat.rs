@@ -25,6 +25,9 @@ pub struct HeartbeatRequest {
     /// it has looked.
     #[serde(default)]
     pub retention: Option<Retention>,
+    /// How far the snapshot has come that is under way.
+    #[serde(default)]
+    pub snapshot: Option<SnapshotProgress>,
 }
 
 /// How long a source keeps of its binlog what is not known to be applied.
@@ -39,6 +42,19 @@ pub struct Retention {
     pub log_bytes: u64,
     /// How fast the binlog grows; `None` before it is known.
     pub bytes_per_second: Option<u64>,
+}
+
+/// How far a snapshot has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SnapshotProgress {
+    /// Tables that are copied.
+    pub tables_done: u64,
+    /// Tables there are.
+    pub tables: u64,
+    /// Rows that were copied since the publisher started.
+    pub rows_done: u64,
+    /// Rows that are left, as the server estimates them.
+    pub rows_left: u64,
 }
 
 /// The cloud's answer. No answer is sent by a worker that cannot reach the device's shard: only `None` in

@@ -24,17 +24,21 @@ mod partition;
 mod position;
 mod reader;
 mod size;
+mod snapshot;
 mod table;
 
 pub use batch::{Batch, Header, Op, Resume, Run, Statement, TableBlock, Transaction};
 pub use builder::{BatchBuilder, Pushed, Seal, TableIndex};
-pub use cell::{Cell, ColumnBuffer};
+pub use cell::{Cell, ColumnBuffer, cells, split_cells};
 pub use decode::Limits;
 pub use device::{DeviceId, InvalidDeviceId, subject};
 pub use draft::TableColumns;
 pub use error::DecodeError;
 pub use frame::{MAGIC, VERSION};
-pub use heartbeat::{Applied, Directive, HeartbeatReply, HeartbeatRequest, Retention};
+pub use heartbeat::{
+    Applied, Directive, HeartbeatReply, HeartbeatRequest, Retention, SnapshotProgress,
+};
 pub use partition::partition;
 pub use position::Position;
+pub use snapshot::{Chunk, Item, Names, SnapshotCursor};
 pub use table::{ColumnKind, ColumnShape, TableShape};

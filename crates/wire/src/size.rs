@@ -1,6 +1,7 @@
 //! What things take: in the body, and in the memory of a reader.
 
 use crate::batch::{Header, Run, Statement, TableBlock, Transaction};
+use crate::snapshot::Item;
 use crate::{Cell, ColumnShape, TableShape};
 use std::ops::{Add, AddAssign, SubAssign};
 
@@ -17,13 +18,16 @@ pub(crate) struct Size {
 pub(crate) const TRANSACTION: Size = Size { bytes: 64, cells: cells(size_of::<Transaction>()) };
 /// A run: three numbers.
 pub(crate) const RUN: Size = Size { bytes: 16, cells: cells(size_of::<Run>()) };
+/// The key in the cursor behind a chunk: no index has longer ones (3072 bytes), each cell has a head.
+pub(crate) const CURSOR: Size = Size { bytes: 4096, cells: 0 };
 pub(crate) const STATEMENT_CELLS: u64 = cells(size_of::<Statement>());
+pub(crate) const ITEM_CELLS: u64 = cells(size_of::<Item>());
 pub(crate) const TABLE_CELLS: u64 = cells(size_of::<TableBlock>());
 /// A column's shape, and the heads of its images and of its identities.
 pub(crate) const COLUMN_CELLS: u64 = cells(size_of::<ColumnShape>() + 2 * size_of::<Vec<Cell>>());
 
-/// The positions, counts and GTID of a header.
-const HEADER_BYTES: usize = 512;
+/// The positions and counts of a header, and what its GTIDs can grow by within a batch.
+const HEADER_BYTES: usize = 1024;
 /// The numbers of a column or a statement, and the heads of its strings.
 const NUMBERS_BYTES: usize = 48;
 
@@ -33,7 +37,28 @@ const fn cells(bytes: usize) -> u64 {
 
 /// A batch that holds nothing.
 pub(crate) fn envelope(header: &Header) -> Size {
-    Size { bytes: HEADER_BYTES + header.source.len(), cells: 0 }
+    let resume = &header.resume;
+    let gtid = resume.gtid.as_ref().map_or(0, String::len);
+    let snapshot = resume.snapshot.as_ref();
+    let cursor = snapshot.map_or(0, |at| at.database.len() + at.table.len() + at.key.len());
+    let names = header.source.len() + header.server.len();
+    Size { bytes: HEADER_BYTES + names + gtid + cursor, cells: 0 }
+}
+
+/// A step of a snapshot, without what it refers to.
+pub(crate) fn item(item: &Item) -> Size {
+    let names = match item {
+        Item::Statement(_) | Item::Chunk(_) | Item::Piece(_) => 0,
+        Item::Define { database, table, .. } => database.len() + table.len(),
+        Item::Databases(names) => names.bytes(),
+        Item::Tables { database, names } => database.len() + names.bytes(),
+    };
+    Size { bytes: names + NUMBERS_BYTES, cells: ITEM_CELLS }
+}
+
+/// A piece of a value, without the run or item that places it.
+pub(crate) fn piece(bytes: &[u8]) -> Size {
+    Size { bytes: bytes.len() + 5, cells: 1 }
 }
 
 /// A statement without its run.

@@ -70,7 +70,9 @@ pub enum ColumnKind {
     Enum = 13,
     /// SET: a bit mask.
     Set = 14,
-    /// JSON: its text in UTF-8.
+    /// JSON: its text in UTF-8. A value that JSON text cannot hold stands in it as a *typed scalar*:
+    /// byte 0x01, a tag (`N` DECIMAL, `D` DATE, `T` TIME, `S` DATETIME, `Z` TIMESTAMP, `O` opaque), its
+    /// text, byte 0x02; see `schemas/wire/batch.md`.
     Json = 15,
     /// GEOMETRY: SRID (4 bytes) and WKB, as MySQL stores it.
     Geometry = 16,

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures, measured on this machine in one run. Nothing here fails on a number.
 
 mod latency;
+mod sizes;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -10,7 +11,8 @@ use clap::{Args, Subcommand};
 #[command(after_help = "\
 Examples:
   cargo xtask bench latency
-  cargo xtask bench latency --samples 500 --json")]
+  cargo xtask bench latency --samples 500 --json
+  cargo xtask bench sizes --case row_64_mib")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     bench: Bench,
@@ -19,11 +21,13 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Bench {
     Latency(latency::Arguments),
+    Sizes(sizes::Arguments),
 }
 
 /// Runs the one that was asked for.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.bench {
         Bench::Latency(arguments) => latency::run(arguments),
+        Bench::Sizes(arguments) => sizes::run(arguments),
     }
 }

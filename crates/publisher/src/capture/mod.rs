@@ -8,20 +8,41 @@
 //! | GTID, ANONYMOUS_GTID, MariaDB's GTID | a transaction begins here; it holds what follows |
 //! | QUERY BEGIN | opens it |
 //! | TABLE_MAP | compiled once per definition, kept until the file ends |
-//! | rows | into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
+//! | TRANSACTION_PAYLOAD | its events one after another, as if each had been read from the log |
+//! | MariaDB's compressed events | what they are without compression |
+//! | rows | kept until the transaction ends or is large; then values that are too large ahead in pieces, the rest into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
 //! | QUERY with DDL | a statement; a transaction of its own, except within CREATE TABLE … SELECT |
 //! | QUERY with row changes | refused: `binlog_format` is not ROW |
+//! | QUERY SAVEPOINT, ROLLBACK TO, ROLLBACK | what was kept since then is dropped |
 //! | XID, QUERY COMMIT | the transaction ends: a boundary |
+//! | XA_PREPARE | what was kept waits for its outcome; in one phase it is a commit |
+//! | QUERY XA COMMIT, XA ROLLBACK | the outcome: what waited is carried, or dropped |
 //! | heartbeat, and what only the server needs | nothing |
 
+mod held;
+mod large;
+mod place;
+#[cfg(test)]
+mod reread_tests;
 mod rows;
+mod scope;
+mod statement;
 mod transaction;
+mod xa;
 
 use crate::filter::Filter;
+pub use large::StoredBody;
+pub use place::Log;
+pub use scope::Watch;
+
+use held::Held;
+use large::Opened;
+use scope::Scope;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tributary_binlog::{BinlogError, Body, Event, TablePlan};
-use tributary_wire::{BatchBuilder, Header, Position, Seal};
+use tributary_binlog::{BinlogError, Body, Event, Gtids, Server, TablePlan};
+use tributary_wire::{BatchBuilder, Header, Position, Resume, Seal};
+use xa::Prepared;
 
 /// Databases that belong to the server and not to the device's applications.
 pub const SYSTEM_DATABASES: [&str; 4] =
@@ -68,6 +89,8 @@ pub enum CaptureError {
         reason: String,
         /// What a person can do.
         remedy: String,
+        /// A snapshot would bring what is missing.
+        needs_snapshot: bool,
     },
     /// One row or statement that no message can hold.
     #[error(
@@ -79,6 +102,11 @@ pub enum CaptureError {
         /// What it takes.
         bytes: usize,
     },
+    /// An event that was set aside cannot be read back.
+    #[error(
+        "an event that was set aside in state.dir cannot be read back: {0}; reading the log again"
+    )]
+    Stored(std::io::Error),
     /// zstd failed.
     #[error("compressing a batch failed: {0}")]
     Compress(#[from] std::io::Error),
@@ -92,18 +120,36 @@ struct Open {
     gtid: Option<String>,
     /// MariaDB: the next statement is all of it.
     standalone: bool,
-    /// The batch has been told of it.
+    /// It was carried before, out of another server's log.
+    known: bool,
+    /// What it changes is undone when it does not end.
+    transactional: bool,
+    /// It ends in XA PREPARE.
+    is_xa: bool,
+    /// It holds more than one statement, and has begun.
     begun: bool,
+    /// Its changes, while something may still undo them.
+    held: Held,
+    /// They are carried as they come.
+    released: bool,
+    /// The batch has been told of it.
+    told: bool,
     /// Changes at its beginning that were carried before.
     skip: u64,
-    changed: bool,
+    /// Changes that have been read of it.
+    changes: u64,
 }
 
-enum Mapped {
-    Carried(Arc<TablePlan>),
-    /// A table of the server's own, or one that the filter leaves: its rows are counted, so that
-    /// positions do not depend on it.
-    Left(Arc<TablePlan>),
+/// What is known of a table id.
+struct Mapped {
+    /// The event's body, for telling a table that was defined anew.
+    definition: Vec<u8>,
+    plan: Arc<TablePlan>,
+    /// Not carried: a system table, one that the filter leaves, or one that a snapshot has still to come to. Its rows are counted,
+    /// so that positions do not depend on it.
+    left: bool,
+    /// The scope when this was decided.
+    generation: u64,
 }
 
 /// The state of one pass over the log.
@@ -115,7 +161,26 @@ pub struct Capture {
     /// Where capture was told to go on, while it has not come past it.
     from: Position,
     open: Option<Open>,
-    maps: HashMap<u64, (Vec<u8>, Mapped)>,
+    /// Memory of the last transaction, for the next.
+    spare: Held,
+    prepared: Prepared,
+    /// The newest boundary that was read.
+    boundary: Position,
+    /// Where a reader restarts for a transaction that was prepared when the log stood there.
+    pinned: Option<Resume>,
+    maps: HashMap<u64, Mapped>,
+    scope: Scope,
+    /// What lies before the newest boundary; `None` where that is not known.
+    gtids: Option<Gtids>,
+    /// See [`Log::elsewhere`].
+    elsewhere: bool,
+    /// Up to here the log is only read for its GTIDs.
+    pass_until: Option<Position>,
+    /// Whose log it is: every transaction begins with an event that only one of them writes.
+    server: Server,
+    /// An event that is not at its end.
+    opened: Option<Opened>,
+    message_bytes_max: usize,
     body_bytes_soft: usize,
     system_time_zone: String,
     filter: Arc<Filter>,
@@ -130,6 +195,7 @@ impl Capture {
     /// Goes on from `from`, reading at the boundary `resume` (at or before it). No message will be
     /// larger than `message_bytes_max`; a batch is sealed when it holds `body_bytes_soft` uncompressed.
     /// `system_time_zone` is what `SYSTEM` means on the device, as an offset such as `+08:00`. `filter`
+    /// says what is carried. `filter`
     /// says what is carried.
     pub fn new(
         header: Header,
@@ -140,46 +206,67 @@ impl Capture {
         system_time_zone: String,
         filter: Arc<Filter>,
     ) -> Self {
+        let builder = BatchBuilder::new(header, from, message_bytes_max);
+        // Where another epoch begins nothing of it was carried.
+        let from = if from.epoch == resume.epoch { from } else { resume };
         Self {
-            builder: BatchBuilder::new(header, from, message_bytes_max),
-            epoch: from.epoch,
+            builder,
+            epoch: resume.epoch,
             file: resume.file,
             offset: resume.offset,
             from,
             open: None,
+            spare: Held::default(),
+            prepared: Prepared::default(),
+            boundary: resume,
+            pinned: None,
             maps: HashMap::new(),
+            scope: Scope::default(),
+            gtids: None,
+            elsewhere: false,
+            pass_until: None,
+            server: Server::MySql,
+            opened: None,
+            message_bytes_max,
             body_bytes_soft,
             system_time_zone,
             filter,
         }
     }
 
-    /// Takes one event; batches that became full are appended to `sealed`.
+    /// Takes one event; batches that became full are appended to `sealed`. A compressed transaction,
+    /// and rows that are read from a stream, are only opened: [`Capture::unpack`] goes on with them.
     ///
     /// # Errors
     /// [`CaptureError`]; this pass is then over.
     pub fn take(&mut self, log: &LogEvent<'_>, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
+        if self.passes_over(log)? {
+            return Ok(());
+        }
         let body = log.event.parse().map_err(|source| self.event_error(source))?;
         match body {
             // Its own end lies in the file that it leaves.
             Body::Rotate { file, offset } => return self.rotate(&file, offset),
-            Body::Gtid { gtid, commit_time_us, standalone, begins } => {
-                self.gtid(log, gtid, commit_time_us, standalone);
-                if begins { self.begin() } else { Ok(()) }
-            }
+            Body::Gtid { .. } => self.gtid(log, body),
             Body::Query(query) => self.query(log, &query, sealed),
-            Body::Xid => self.commit(log),
-            Body::TableMap => self.table_map(log.event.data),
-            Body::Rows => self.rows(log, sealed),
+            Body::Xid => self.commit(log, sealed),
+            Body::XaPrepare { xid, one_phase } => self.prepare(log, &xid, one_phase, sealed),
+            Body::TableMap | Body::Rows => self.content(log, sealed),
+            Body::Payload => return self.open_held_payload(log),
+            Body::Compressed => return self.inflate(log, sealed),
             Body::Ignored | Body::Heartbeat => Ok(()),
         }?;
         if let Some((_, end)) = log.span {
             self.offset = end;
         }
+        self.seal_if_full(sealed)
+    }
+
+    fn seal_if_full(&mut self, sealed: &mut Vec<Seal>) -> Result<(), CaptureError> {
         // Transactions stay whole while they fit: inside one, a third more is let in.
         let third = if self.open.is_some() { self.body_bytes_soft / 3 } else { 0 };
         if self.builder.body_bytes() >= self.body_bytes_soft + third && self.builder.has_changes() {
-            sealed.push(self.builder.seal()?);
+            sealed.push(self.seal()?);
         }
         Ok(())
     }
@@ -199,7 +286,16 @@ impl Capture {
     /// # Errors
     /// When compression fails.
     pub fn seal(&mut self) -> Result<Seal, CaptureError> {
+        let resume = self.pinned.clone().unwrap_or_else(|| self.resume());
+        let snapshot = self.scope.cursor().cloned();
+        self.builder.resume_at(Resume { snapshot, ..resume });
         Ok(self.builder.seal()?)
+    }
+
+    /// Where a reader restarts who needs nothing that lies before the newest boundary.
+    fn resume(&self) -> Resume {
+        let gtid = self.gtids.as_ref().map(Gtids::to_string);
+        Resume { position: self.boundary, gtid, snapshot: None }
     }
 
     /// How far the log has been read.
@@ -222,30 +318,59 @@ impl Capture {
         if number == self.file {
             return Ok(());
         }
-        if self.open.is_some() || number < self.file {
-            return Err(self.malformed(
-                "ROTATE",
-                &format!("{name} follows inside a transaction, or goes back"),
-            ));
+        if number < self.file {
+            return Err(self.malformed("ROTATE", &format!("{name} goes back")));
         }
+        self.cut_off(name)?;
         (self.file, self.offset) = (number, offset);
         self.maps.clear();
-        self.mark(None);
-        Ok(())
+        self.mark(None)
+    }
+
+    /// False while the transaction that the place to go on from lies in is still to come.
+    fn is_reached(&self) -> bool {
+        self.from.is_boundary() || self.builder.end() > self.from
     }
 
     /// Moves the position to the boundary just read, unless that was carried before.
-    fn mark(&mut self, gtid: Option<String>) {
+    fn mark(&mut self, gtid: Option<&str>) -> Result<(), CaptureError> {
         let at = self.read();
         if at > self.builder.end() {
-            self.builder.mark(at, gtid);
+            if !self.is_reached() {
+                return Err(CaptureError::NotThere(self.from));
+            }
+            self.builder.mark(at, None);
         }
+        self.passed(at, gtid)
+    }
+
+    /// Notes a boundary, and the transaction that lies behind it now.
+    fn passed(&mut self, at: Position, gtid: Option<&str>) -> Result<(), CaptureError> {
+        self.boundary = at;
+        if at >= self.builder.end() {
+            self.pinned = self.prepared.resume().cloned();
+        }
+        if let (Some(gtids), Some(gtid)) = (&mut self.gtids, gtid) {
+            let inserted = gtids.insert(gtid);
+            inserted.map_err(|source| self.event_error(source))?;
+        }
+        Ok(())
+    }
+
+    /// True while what is read was carried before.
+    fn is_skipping(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.skip > 0)
+    }
+
+    /// The part behind the change that is read next.
+    fn next_part(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.start.inside(open.changes + 1).part)
     }
 
     /// Notes a change; true when it was carried before and is to be passed over.
     fn skip_one(&mut self) -> bool {
         let Some(open) = self.open.as_mut() else { return false };
-        open.changed = true;
+        open.changes += 1;
         let skip = open.skip > 0;
         open.skip = open.skip.saturating_sub(1);
         skip

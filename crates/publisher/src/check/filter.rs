@@ -11,7 +11,7 @@ pub(super) async fn checks(config: &Config, source: &mut Source, facts: &Facts) 
     let fix = "correct the filter section (docs/configuration.md)";
     let filter = match Filter::new(&config.filter) {
         Ok(filter) if filter.is_empty() => return Vec::new(),
-        Ok(filter) => filter.folding_case(facts.folds_case()),
+        Ok(filter) => filter.folding_case(facts.folds_names()),
         Err(error) => return vec![Check::fail(error.to_string(), fix)],
     };
     let survey = match survey::look(source, &filter, None).await {
@@ -37,7 +37,7 @@ pub(super) async fn checks(config: &Config, source: &mut Source, facts: &Facts) 
         let (what, remedy) = fault.rsplit_once(": ").unwrap_or((fault.as_str(), fix));
         Check::fail(format!("filter: {what}"), remedy)
     }));
-    let case = if facts.folds_case() {
+    let case = if facts.folds_names() {
         "names have no case here"
     } else {
         "case counts here, but for columns"

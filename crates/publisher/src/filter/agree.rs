@@ -4,7 +4,8 @@
 use super::{Filter, Remembered, survey};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::session::{Agent, Origin};
+use crate::origin::Origin;
+use crate::session::Agent;
 use crate::source::{Facts, Source};
 use std::sync::Arc;
 
@@ -26,10 +27,13 @@ pub(crate) async fn agree(
         // Nothing of it is at the target, under whatever filter.
         agent.forget_checkpoint();
     }
-    let known = agent.checkpoint.as_ref().map(|checkpoint| checkpoint.filter.clone());
+    // What a snapshot brings anew was not left by a former filter. The checkpoint says so once the first
+    // batch of the snapshot is stored.
+    let known = agent.checkpoint.as_ref().filter(|_| !origin.anew);
+    let known = known.map(|checkpoint| checkpoint.filter.clone());
     let changed = known.as_ref().filter(|known| **known != now);
     let former = changed.map(|former| former.filter().map_err(|error| unusable(error.to_string())));
-    let former = former.transpose()?.map(|former| former.folding_case(facts.folds_case()));
+    let former = former.transpose()?.map(|former| former.folding_case(facts.folds_names()));
     if filter.has_column_rules() || former.is_some() {
         let same_salt = known.as_ref().is_none_or(|k| k.salt_fingerprint == now.salt_fingerprint);
         let former = former.as_ref().map(|former| (former, same_salt));
@@ -42,14 +46,14 @@ pub(crate) async fn agree(
             return Err(Error::FilterWidened { what: survey.widened.join(", "), path });
         }
     }
-    remember(agent, known.as_ref(), now, origin)?;
+    remember(agent, facts, known.as_ref(), now, origin)?;
     Ok(Arc::new(filter))
 }
 
 /// The configured filter, as it decides on this server.
 fn for_server(agent: &Agent, facts: &Facts) -> Result<Filter, Error> {
     let filter = Filter::new(&agent.config.filter).map_err(|error| unusable(error.to_string()))?;
-    Ok(filter.folding_case(facts.folds_case()))
+    Ok(filter.folding_case(facts.folds_names()))
 }
 
 fn unusable(fault: String) -> Error {
@@ -60,11 +64,12 @@ fn unusable(fault: String) -> Error {
 /// carried by a later start.
 fn remember(
     agent: &mut Agent,
+    facts: &Facts,
     known: Option<&Remembered>,
     now: Remembered,
     origin: &Origin,
 ) -> Result<(), Error> {
-    if origin.beginning || known == Some(&now) || (known.is_none() && now.is_empty()) {
+    if origin.anew || known == Some(&now) || (known.is_none() && now.is_empty()) {
         return Ok(());
     }
     let device = &agent.device;
@@ -73,12 +78,17 @@ fn remember(
     } else {
         tracing::warn!(%device, "the filter leaves or masks more than before; what was carried before stays at the target as it is");
     }
-    let checkpoint = Checkpoint {
-        device: agent.device.clone(),
-        source: origin.source.clone(),
-        position: origin.position,
-        resume: origin.resume.clone(),
-        filter: now,
+    let checkpoint = match agent.checkpoint.clone() {
+        Some(known) => Checkpoint { filter: now, ..known },
+        // A place in another server's log.
+        None if origin.elsewhere => return Ok(()),
+        None => Checkpoint {
+            device: agent.device.clone(),
+            source: facts.identity.clone(),
+            position: origin.position,
+            resume: origin.resume.clone(),
+            filter: now,
+        },
     };
     let path = agent.checkpoints.path().to_owned();
     let stored = agent.checkpoints.store(&checkpoint);

@@ -21,7 +21,7 @@ use crate::capture::SYSTEM_DATABASES;
 use pattern::Pattern;
 use ring::hmac;
 use std::sync::Arc;
-use tributary_binlog::{Choice, Digest};
+use tributary_binlog::{Choice, Digest, Hashing};
 
 /// Whether something is carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,8 @@ struct Names {
 
 /// HMAC-SHA-256.
 struct Salted(hmac::Key);
+
+struct Signing(hmac::Context);
 
 const SALT_BYTES_MIN: usize = 16;
 const DATABASE: usize = 0;
@@ -227,9 +229,19 @@ impl Salted {
 }
 
 impl Digest for Salted {
-    fn digest(&self, value: &[u8]) -> [u8; 32] {
+    fn begin(&self) -> Box<dyn Hashing> {
+        Box::new(Signing(hmac::Context::with_key(&self.0)))
+    }
+}
+
+impl Hashing for Signing {
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(self: Box<Self>) -> [u8; 32] {
         let mut digest = [0; 32];
-        digest.copy_from_slice(hmac::sign(&self.0, value).as_ref());
+        digest.copy_from_slice(self.0.sign().as_ref());
         digest
     }
 }

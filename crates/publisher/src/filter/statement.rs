@@ -45,9 +45,11 @@ pub struct Refusal {
     pub reason: String,
     /// What a person can do.
     pub remedy: &'static str,
+    /// A snapshot would bring what is missing.
+    pub needs_snapshot: bool,
 }
 
-const BEGIN_ANEW: &str = "exclude the new name as well, or widen the filter and let the device begin anew (docs/operations.md)";
+const BEGIN_ANEW: &str = "set snapshot.when_lost to \"resnapshot\" to have every table copied again; or exclude the new name as well";
 const EXCLUDE_IT: &str = "exclude it as well, or carry what it is made of and let the device begin anew (docs/operations.md)";
 const RULE_FOR_BOTH: &str =
     "give the new name the rules of the old one in [filter], and start again";
@@ -74,6 +76,7 @@ impl Filter {
             Statement::Unknown { .. } => Err(Refusal {
                 reason: "a statement is not understood, so that it cannot be told whether it concerns what the filter leaves on the device".to_owned(),
                 remedy: "upgrade the publisher; or, without a filter, let the target park the device there and the device begin anew",
+                needs_snapshot: false,
             }),
             Statement::Ignored { .. } | Statement::Transaction(_) | Statement::Dml { .. } => {
                 Ok(Carriage::Whole)
@@ -112,11 +115,12 @@ impl Filter {
         if let Some((from, to)) = came {
             return Err(Refusal {
                 reason: format!(
-                    "{}, which the filter leaves on the device, is renamed to {}, which it carries: its rows were never carried, and this build takes no snapshot",
+                    "{}, which the filter leaves on the device, is renamed to {}, which it carries: its rows were never carried",
                     name(from, session),
                     name(to, session)
                 ),
                 remedy: BEGIN_ANEW,
+                needs_snapshot: true,
             });
         }
         let all_go = !ddl.renames.is_empty()
@@ -135,6 +139,7 @@ impl Filter {
                     names()
                 ),
                 remedy: "carry them all or exclude them all; what was not carried before needs the device to begin anew (docs/operations.md)",
+                needs_snapshot: false,
             }),
         }
     }
@@ -165,6 +170,7 @@ impl Filter {
                 name(to, session)
             ),
             remedy: RULE_FOR_BOTH,
+            needs_snapshot: false,
         })
     }
 
@@ -188,6 +194,7 @@ impl Filter {
                     name(table, session)
                 ),
                 remedy: EXCLUDE_COLUMN,
+                needs_snapshot: false,
             });
         }
         let renamed =
@@ -199,6 +206,7 @@ impl Filter {
                     name(table, session)
                 ),
                 remedy: RULE_FOR_BOTH,
+                needs_snapshot: false,
             })
         })
     }
@@ -219,6 +227,7 @@ impl Filter {
                     name(absent, session)
                 ),
                 remedy: EXCLUDE_IT,
+                needs_snapshot: false,
             });
         }
         let mut named = ddl.tables.iter().chain(&ddl.reads);

@@ -201,11 +201,20 @@ impl<'f> Surveyor<'f> {
         if former.decide(database, table) == Decision::Left {
             return keep(&mut self.survey.widened, [format!("table {database}.{table}")]);
         }
+        let table_keys = self.keys.get(&(database.to_owned(), table.to_owned()));
+        let is_key = |column: &ColumnFacts| {
+            let is = |key: &KeyFacts| {
+                key.index == "PRIMARY" && key.column.as_ref().is_some_and(|k| same(k, &column.name))
+            };
+            table_keys.is_some_and(|keys| keys.iter().any(is))
+        };
         let differs = |column: &&ColumnFacts| {
             let then = former.column(database, table, &column.name);
             let now = self.filter.column(database, table, &column.name);
             match (then, now) {
                 (Choice::Hash, Choice::Hash) => !self.same_salt,
+                // By its hash no row is found that was carried under its own key.
+                (Choice::Keep, Choice::Hash) if is_key(column) => true,
                 // What lay there before stays there; nothing that is carried now is missing.
                 (Choice::Keep, _) | (_, Choice::Drop | Choice::Null | Choice::Empty) => false,
                 (then, now) => then != now,

@@ -62,7 +62,7 @@ pub(crate) fn compare(ddl: &Ddl, noted: &Fingerprint, now: &Fingerprint) -> Begu
         .filter_map(|name| name.split_once('\0'))
         .map(|(database, table)| (database.to_owned(), table.to_owned()))
         .collect();
-    if rest.is_empty() { Begun::TookEffect } else { Begun::Drop(rest) }
+    if rest.is_empty() { Begun::TookEffect } else { Begun::Drop(ddl.kind, rest) }
 }
 
 // === impl Fingerprint ===
@@ -101,14 +101,24 @@ impl Fingerprint {
     }
 }
 
-async fn table_look(
+/// What makes a table, without the counter of its AUTO_INCREMENT.
+pub(crate) async fn definition(
     session: &mut Session,
     database: &str,
     table: &str,
 ) -> Result<String, SqlError> {
     let sql = format!("SHOW CREATE TABLE {}.{}", quote(database), quote(table));
-    let definition = match first(session, &sql, 1).await {
-        Ok(definition) => without_counter(&definition.unwrap_or_default()),
+    let definition = first(session, &sql, 1).await?;
+    Ok(without_counter(&definition.unwrap_or_default()))
+}
+
+async fn table_look(
+    session: &mut Session,
+    database: &str,
+    table: &str,
+) -> Result<String, SqlError> {
+    let definition = match definition(session, database, table).await {
+        Ok(definition) => definition,
         Err(error) => match error.code() {
             Some(1146 | 1049) => return Ok(ABSENT.to_owned()),
             Some(code) => format!("error {code}"),
@@ -217,7 +227,10 @@ mod tests {
         let drop = ddl("DROP TABLE a, b");
         let before = looks(&[("a", "1"), ("b", "2")]);
         let half = looks(&[("a", ABSENT), ("b", "2")]);
-        assert_eq!(compare(&drop, &before, &half), Begun::Drop(vec![("d".into(), "b".into())]));
+        assert_eq!(
+            compare(&drop, &before, &half),
+            Begun::Drop(DdlKind::DropTable, vec![("d".into(), "b".into())])
+        );
         let done = looks(&[("a", ABSENT), ("b", ABSENT)]);
         assert_eq!(compare(&drop, &before, &done), Begun::TookEffect);
     }

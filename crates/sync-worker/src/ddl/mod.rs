@@ -8,19 +8,20 @@
 
 pub mod cascade;
 pub mod collation;
+mod defaults;
 pub mod fingerprint;
 pub mod mode;
 mod run;
+mod snapshot;
 
 use crate::apply::Target;
 use crate::ddl::fingerprint::Fingerprint;
 use crate::mapping;
-use crate::pass::Barrier;
+use crate::pass::{Barrier, Task};
 use crate::sql_error::SqlError;
 use crate::watermark::{self, Intent, Parked, Watermark};
+use tributary_schema::{DdlKind, quote};
 use tributary_wire::DeviceId;
-
-pub use run::execute;
 
 /// A statement of a device could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +50,9 @@ pub enum DdlError {
 pub enum Begun {
     /// To run it.
     Run,
-    /// Of a DROP that was cut off: to drop these, `(database, table)` at the target.
-    Drop(Vec<(String, String)>),
+    /// Of a DROP of tables or of views that was cut off: to drop these, `(database, table)` at the
+    /// target.
+    Drop(DdlKind, Vec<(String, String)>),
     /// Nothing: it took effect before a crash.
     TookEffect,
     /// Nothing: the watermark is elsewhere, another worker has gone on.
@@ -92,10 +94,34 @@ async fn apply_locked(
         Begun::TookEffect => {
             tracing::info!(%device, position = %barrier.before, "a DDL statement had taken effect before a crash");
         }
-        Begun::Drop(rest) => run::drop_rest(target, barrier, &rest).await?,
+        Begun::Drop(what, rest) => run::drop_rest(target, what, &rest).await?,
         Begun::Run => execute(target, device, barrier).await?,
     }
     finish(target, device, barrier).await
+}
+
+/// Does what is to be done, without asking whether it has been done.
+///
+/// # Errors
+/// [`DdlError`].
+pub async fn execute(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+) -> Result<(), DdlError> {
+    match &barrier.task {
+        Task::Run(order) => {
+            if barrier.header.end.items() > 0 {
+                snapshot::make_way(target, device, order).await?;
+            }
+            run::execute(target, device, barrier.header, order).await
+        }
+        Task::Define { order, database, table } => {
+            snapshot::define(target, device, barrier.header, order, database, table).await
+        }
+        Task::Databases(names) => snapshot::databases(target, device, names).await,
+        Task::Tables { database, names } => snapshot::tables(target, device, database, names).await,
+    }
 }
 
 /// Notes what is about to run, or finds that it was noted before and compares.
@@ -111,13 +137,18 @@ pub async fn begin(
     let Some(mut row) = row else {
         return Ok(Begun::MovedOn);
     };
-    let objects = fingerprint::objects(&barrier.ddl, &barrier.statement.database, device);
+    let Task::Run(order) = &barrier.task else {
+        // The steps of a snapshot say what is to be, and may be repeated: they need no note.
+        end(target, b"ROLLBACK").await?;
+        return Ok(Begun::Run);
+    };
+    let objects = fingerprint::objects(&order.ddl, &order.statement.database, device);
     let now =
         Fingerprint::take(&mut target.session, &objects).await.map_err(DdlError::Bookkeeping)?;
     let noted = row.intent.as_ref().filter(|intent| intent.position == barrier.before);
     if let Some(noted) = noted.and_then(|intent| Fingerprint::parse(&intent.fingerprint)) {
         end(target, b"ROLLBACK").await?;
-        return Ok(fingerprint::compare(&barrier.ddl, &noted, &now));
+        return Ok(fingerprint::compare(&order.ddl, &noted, &now));
     }
     row.intent = Some(Intent { position: barrier.before, fingerprint: now.to_text() });
     store(target, device, &row).await?;
@@ -140,6 +171,13 @@ pub async fn finish(
     row.advance(barrier.after, barrier.header);
     row.shape_generation += 1;
     row.parked = stop;
+    if let Task::Databases(_) = barrier.task {
+        // Those of the device follow.
+        let routines = quote(&target.database);
+        let sql = format!("DELETE FROM {routines}.routine WHERE device_id='{device}'");
+        let forget = target.session.run("forget the device's code", sql.as_bytes()).await;
+        forget.map_err(DdlError::Bookkeeping)?;
+    }
     store(target, device, &row).await?;
     Ok(Some(row))
 }

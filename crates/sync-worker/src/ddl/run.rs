@@ -2,18 +2,20 @@
 //! collations as far as the target has them.
 
 use crate::apply::Target;
+use crate::ddl::defaults::Defaults;
 use crate::ddl::{DdlError, collation, mapped, mode};
 use crate::mapping;
-use crate::pass::Barrier;
+use crate::pass::Order;
+use crate::session::Session;
 use crate::sql_error::SqlError;
 use crate::treatment;
 use crate::watermark::Parked;
 use std::time::Duration;
 use tributary_schema::{DdlKind, SqlMode, quote, rewrite};
-use tributary_wire::{DeviceId, Statement};
+use tributary_wire::{DeviceId, Header, Statement};
 
 /// Rebuilding the largest table of a device must fit in.
-const LIMIT: Duration = Duration::from_secs(6 * 3600);
+pub(super) const LIMIT: Duration = Duration::from_secs(6 * 3600);
 /// A statement names this many different collations at most that the target may lack.
 const COLLATIONS_MAX: usize = 16;
 /// How much of a statement goes into a reason.
@@ -24,20 +26,34 @@ const UNKNOWN_COLLATION: u16 = 1273;
 ///
 /// # Errors
 /// [`DdlError`].
-pub async fn execute(
+pub(super) async fn execute(
     target: &mut Target,
     device: &DeviceId,
-    barrier: &Barrier<'_>,
+    header: &Header,
+    order: &Order<'_>,
 ) -> Result<(), DdlError> {
-    let statement = barrier.statement;
-    let sql = rewrite(&statement.sql, SqlMode(statement.sql_mode), &|name| {
-        if mapping::is_system(name) { name.to_owned() } else { mapped(device, name) }
+    let name = |name: &str| mapped(device, name);
+    execute_as(target, device, header, order, &name).await
+}
+
+/// [`execute`] with names of its own for the device's databases.
+pub(super) async fn execute_as(
+    target: &mut Target,
+    device: &DeviceId,
+    header: &Header,
+    order: &Order<'_>,
+    name: &(dyn Fn(&str) -> String + Sync),
+) -> Result<(), DdlError> {
+    let statement = order.statement;
+    let sql = rewrite(&statement.sql, SqlMode(statement.sql_mode), &|database| {
+        if mapping::is_system(database) { database.to_owned() } else { name(database) }
     });
     let sql = sql.map_err(|error| DdlError::Stop(Parked {
         reason: format!("a statement cannot be given the target's database names: {error}"),
         remedy: "make the change at the shard by hand, then release the device with --skip-statement".to_owned(),
     }))?;
-    let outcome = run(target, device, barrier, sql).await;
+    let context = Context { device, header, order, name };
+    let outcome = run(target, &context, sql).await;
     target.catalog.clear();
     if outcome.as_ref().err().is_none_or(SqlError::keeps_connection) {
         target.session.reset().await.map_err(DdlError::Bookkeeping)?;
@@ -45,13 +61,21 @@ pub async fn execute(
     outcome.map_err(|source| failed(source, &statement.sql))
 }
 
+/// A statement and where it is to run.
+pub(super) struct Context<'a> {
+    device: &'a DeviceId,
+    pub(super) header: &'a Header,
+    pub(super) order: &'a Order<'a>,
+    name: &'a (dyn Fn(&str) -> String + Sync),
+}
+
 /// Finishes a DROP of several tables that was cut off.
 pub(super) async fn drop_rest(
     target: &mut Target,
-    barrier: &Barrier<'_>,
+    what: DdlKind,
     rest: &[(String, String)],
 ) -> Result<(), DdlError> {
-    let what = if barrier.ddl.kind == DdlKind::DropView { "VIEW" } else { "TABLE" };
+    let what = if what == DdlKind::DropView { "VIEW" } else { "TABLE" };
     let names =
         rest.iter().map(|(database, table)| format!("{}.{}", quote(database), quote(table)));
     let sql = format!("DROP {what} IF EXISTS {}", names.collect::<Vec<_>>().join(","));
@@ -60,16 +84,25 @@ pub(super) async fn drop_rest(
     outcome.map_err(|source| failed(source, sql.as_bytes()))
 }
 
-async fn run(
-    target: &mut Target,
-    device: &DeviceId,
-    barrier: &Barrier<'_>,
-    mut sql: Vec<u8>,
-) -> Result<(), SqlError> {
-    make_databases(target, device, barrier).await?;
-    let prologue = prologue(target, device, barrier).await?;
+async fn run(target: &mut Target, context: &Context<'_>, sql: Vec<u8>) -> Result<(), SqlError> {
+    make_databases(target, context).await?;
+    let prologue = prologue(target, context).await?;
     let session = &mut target.session;
     session.run("set up the statement's session", prologue.as_bytes()).await?;
+    let defaults = Defaults::set(session, context).await?;
+    let outcome = run_with_nearest(session, context, sql).await;
+    if outcome.as_ref().err().is_none_or(SqlError::keeps_connection) {
+        defaults.unset(session).await?;
+    }
+    outcome
+}
+
+/// Runs the statement with the nearest collations in the place of those that the target lacks.
+async fn run_with_nearest(
+    session: &mut Session,
+    context: &Context<'_>,
+    mut sql: Vec<u8>,
+) -> Result<(), SqlError> {
     for _ in 0..COLLATIONS_MAX {
         let outcome = session.run_within("run the device's statement", &sql, LIMIT).await;
         let Err(SqlError::Refused { code: UNKNOWN_COLLATION, message, .. }) = &outcome else {
@@ -82,7 +115,7 @@ async fn run(
             return outcome;
         };
         tracing::warn!(
-            %device,
+            device = %context.device,
             lacking,
             nearest,
             "the target lacks a collation of the device; the nearest one takes its place, and may order and compare differently"
@@ -94,16 +127,12 @@ async fn run(
 
 /// The databases that a statement about tables needs, where they are missing: made before the stream
 /// began.
-async fn make_databases(
-    target: &mut Target,
-    device: &DeviceId,
-    barrier: &Barrier<'_>,
-) -> Result<(), SqlError> {
-    if is_about_databases(barrier.ddl.kind) {
+async fn make_databases(target: &mut Target, context: &Context<'_>) -> Result<(), SqlError> {
+    let Order { statement, ddl } = context.order;
+    if is_about_databases(ddl.kind) {
         return Ok(());
     }
-    let statement = barrier.statement;
-    let mut names = treatment::databases(&barrier.ddl, &statement.database);
+    let mut names = treatment::databases(ddl, &statement.database);
     if !statement.database.is_empty() && !mapping::is_system(&statement.database) {
         names.push(statement.database.clone());
     }
@@ -117,7 +146,7 @@ async fn make_databases(
             }
             _ => String::new(),
         };
-        let name = quote(&mapped(device, &name));
+        let name = quote(&(context.name)(&name));
         let sql = format!("CREATE DATABASE IF NOT EXISTS {name}{collate}");
         target.session.run("create the device's database", sql.as_bytes()).await?;
     }
@@ -125,14 +154,11 @@ async fn make_databases(
 }
 
 /// The session that the device ran the statement in.
-async fn prologue(
-    target: &mut Target,
-    device: &DeviceId,
-    barrier: &Barrier<'_>,
-) -> Result<String, SqlError> {
+async fn prologue(target: &mut Target, context: &Context<'_>) -> Result<String, SqlError> {
+    let Order { statement, ddl } = context.order;
     let Statement { database, sql_mode, no_foreign_key_checks, timestamp_us, time_zone, .. } =
-        barrier.statement;
-    let from_mariadb = barrier.header.source.starts_with("mariadb-");
+        statement;
+    let from_mariadb = context.header.source.starts_with("mariadb-");
     let server = target.session.server();
     let mode = mode::names(*sql_mode, from_mariadb, server.mariadb);
     let checks = u8::from(!no_foreign_key_checks);
@@ -148,12 +174,12 @@ async fn prologue(
         settings.push(format!("time_zone={}", String::from_utf8_lossy(&value)));
     }
     let charsets = &server.charsets;
-    if let Some(charset) = charsets.charset(barrier.statement.charset_client) {
+    if let Some(charset) = charsets.charset(statement.charset_client) {
         settings.push(format!("character_set_client={charset}"));
     }
     for (variable, id) in [
-        ("collation_connection", barrier.statement.collation_connection),
-        ("collation_server", barrier.statement.collation_server),
+        ("collation_connection", statement.collation_connection),
+        ("collation_server", statement.collation_server),
     ] {
         if let Some(collation) = collation::name(id, charsets) {
             settings.push(format!("{variable}={collation}"));
@@ -162,8 +188,8 @@ async fn prologue(
     let mut prologue = format!("SET SESSION {}", settings.join(", "));
     let is_own = !database.is_empty() && !mapping::is_system(database);
     if is_own {
-        let name = mapped(device, database);
-        if !is_about_databases(barrier.ddl.kind) || exists(target, &name).await? {
+        let name = (context.name)(database);
+        if !is_about_databases(ddl.kind) || exists(target, &name).await? {
             prologue = format!("USE {}; {prologue}", quote(&name));
         }
     }

@@ -79,8 +79,10 @@ pub struct Stack {
     scratch: Scratch,
 }
 
-const WORKER_USER: &str = "worker";
-const WORKER_PASSWORD: &str = "worker-password";
+/// The account of nats-server that may do what a sync-worker does.
+pub const WORKER_USER: &str = "worker";
+/// Its password.
+pub const WORKER_PASSWORD: &str = "worker-password";
 
 impl StackOptions {
     /// Two shards, two workers, and a device for each of `devices`.

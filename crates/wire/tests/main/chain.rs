@@ -37,7 +37,7 @@ fn a_batch_reads_back_as_it_was_built() {
     let seal = b.seal().expect("seals");
     let batch = Batch::decode(&seal.message, &Limits::default()).expect("decodes");
     assert_eq!(batch.header, seal.header);
-    assert_eq!(batch.header.end, Position { epoch: 1, file: 4, offset: 126, part: 1 });
+    assert_eq!(batch.header.end, Position::boundary(1, 4, 126).inside(1));
     assert_eq!(batch.header.resume.position, Position::boundary(1, 3, 900));
     assert_eq!(batch.transactions.len(), 2);
     let ops: Vec<Op> = batch.transactions[0]
@@ -62,7 +62,7 @@ fn a_batch_reads_back_as_it_was_built() {
     let next =
         Batch::decode(&b.seal().expect("seals").message, &Limits::default()).expect("decodes");
     assert_eq!(next.header.prev, batch.header.end);
-    assert_eq!(next.transactions[0].start.part, 1);
+    assert_eq!(next.transactions[0].start.changes(), 1);
     assert_eq!(next.header.end, Position::boundary(1, 4, 300));
 }
 
@@ -108,7 +108,7 @@ fn a_batch_sealed_between_a_begin_and_its_first_row_loses_neither() {
     assert_eq!(second.header.prev, first.header.end);
     assert_eq!(second.transactions[0].start, Position::boundary(1, 3, 570));
     assert_eq!(second.transactions[0].commit_time_us, 2_000);
-    assert_eq!(second.header.end, Position::boundary(1, 3, 570).with_part(1));
+    assert_eq!(second.header.end, Position::boundary(1, 3, 570).inside(1));
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn show_run(run: &Run) -> Value {
         }),
         Run::Statement(index) => json!({ "statement": index }),
         Run::Skipped(count) => json!({ "skipped": count }),
+        Run::Piece(index) => json!({ "piece": index }),
     }
 }
 
@@ -49,6 +50,7 @@ fn show_cells(batch: &Batch, columns: &[Vec<Cell>]) -> Value {
         Cell::F32(v) => json!({ "f32": v }),
         Cell::F64(v) => json!({ "f64": v }),
         Cell::Bytes { .. } => json!(to_hex(batch.bytes(*cell)).replace('\n', "")),
+        Cell::Staged { part, count } => json!({ "staged": part, "pieces": count }),
     };
     columns.iter().map(|column| column.iter().map(show).collect::<Value>()).collect()
 }
@@ -79,7 +81,9 @@ fn show(batch: &Batch) -> Value {
         "header": batch.header,
         "transactions": transactions.collect::<Value>(),
         "statements": statements.collect::<Value>(),
+        "items": batch.items,
         "tables": tables.collect::<Value>(),
+        "pieces": show_cells(batch, std::slice::from_ref(&batch.pieces))[0],
     })
 }
 

@@ -153,11 +153,19 @@ fn counts_of_small_things_that_unpack_to_large_ones_are_refused_before_they_are_
     let mut statements = header.clone();
     uint(&mut statements, 0);
     array(&mut statements, many as u32);
+    let mut items = header.clone();
+    uint(&mut items, 0);
+    array(&mut items, 0);
+    array(&mut items, many as u32);
     let mut tables = header;
     uint(&mut tables, 0);
     array(&mut tables, 0);
+    array(&mut tables, 0);
+    let mut pieces = tables.clone();
     uint(&mut tables, many);
-    for mut body in [transactions, runs, statements, tables] {
+    uint(&mut pieces, 0);
+    uint(&mut pieces, many);
+    for mut body in [transactions, runs, statements, items, tables, pieces] {
         body.resize(body.len() + many as usize, 0);
         let error = refused(&message(&body));
         assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
@@ -169,6 +177,7 @@ fn a_table_with_more_columns_than_any_server_allows_is_refused() {
     let at = Position::boundary(1, 3, 400);
     let mut body = header_bytes(at, at);
     uint(&mut body, 0);
+    rmp::encode::write_array_len(&mut body, 0).expect("writes");
     rmp::encode::write_array_len(&mut body, 0).expect("writes");
     uint(&mut body, 1);
     let column = shape("t").columns[0].clone();
@@ -185,7 +194,7 @@ fn a_value_that_claims_to_be_longer_than_the_body_is_refused_without_its_memory(
     let mut body = header_bytes(at, at);
     uint(&mut body, 0);
     rmp::encode::write_array_len(&mut body, 1).expect("writes");
-    rmp::encode::write_array_len(&mut body, 8).expect("writes");
+    rmp::encode::write_array_len(&mut body, 11).expect("writes");
     rmp::encode::write_str(&mut body, "app").expect("writes");
     rmp::encode::write_bin_len(&mut body, u32::MAX).expect("writes");
     body.extend([0; 64]);
@@ -200,6 +209,8 @@ fn with_transactions(prev: Position, end: Position, transactions: &[&[u64]]) -> 
         transaction.iter().for_each(|value| uint(&mut body, *value));
     }
     rmp::encode::write_array_len(&mut body, 0).expect("writes");
+    rmp::encode::write_array_len(&mut body, 0).expect("writes");
+    uint(&mut body, 0);
     uint(&mut body, 0);
     message(&body)
 }
@@ -211,10 +222,11 @@ fn counts_and_positions_that_contradict_one_another_are_refused() {
     // A run of five changes that were skipped, in a transaction of 50 bytes, is well formed.
     let fine: &[u64] = &[0, 0, 0, 50, 0, 1, 5, 0, 5];
     Batch::decode(&with_transactions(prev, end(450), &[fine]), &limits()).expect("decodes");
-    let wrong: [(&str, Position, &[&[u64]]); 9] = [
+    let wrong: [(&str, Position, &[&[u64]]); 10] = [
         ("the header ends before the transaction", end(449), &[fine]),
         ("the run names a table", end(450), &[&[0, 0, 0, 50, 0, 1, 0, 0, 5]]),
         ("the run names a statement", end(450), &[&[0, 0, 0, 50, 0, 1, 4, 0, 1]]),
+        ("the run names a piece", end(450), &[&[0, 0, 0, 50, 0, 1, 6, 0, 1]]),
         ("the run's code is unknown", end(450), &[&[0, 0, 0, 50, 0, 1, 9, 0, 5]]),
         ("it ends where it starts", end(450), &[&[0, 0, 0, 0, 0, 0]]),
         ("it goes on from nowhere", end(450), &[&[0, 0, 7, 50, 0, 1, 5, 0, 5]]),
@@ -233,7 +245,7 @@ fn a_cut_transaction_ends_where_its_batch_ends() {
     let prev = Position::boundary(1, 3, 400);
     let cut: &[u64] = &[0, 0, 0, 0, 0, 1, 5, 0, 5];
     let mut header = crate::support::header(prev);
-    header.end = prev.with_part(5);
+    header.end = prev.inside(5);
     assert!(Batch::decode(&with_transactions(prev, header.end, &[cut]), &limits()).is_ok());
     let beyond = Position::boundary(1, 3, 900);
     assert!(Batch::decode(&with_transactions(prev, beyond, &[cut]), &limits()).is_err());
@@ -245,6 +257,7 @@ fn a_key_of_columns_that_are_not_there_is_refused() {
         let at = Position::boundary(1, 3, 400);
         let mut body = header_bytes(at, at);
         uint(&mut body, 0);
+        rmp::encode::write_array_len(&mut body, 0).expect("writes");
         rmp::encode::write_array_len(&mut body, 0).expect("writes");
         uint(&mut body, 1);
         let wrong = TableShape { primary_key, ..shape("t").as_ref().clone() };
@@ -262,4 +275,41 @@ fn a_device_that_is_no_device_is_refused() {
     other[at + 6] = b'.';
     let error = refused(&message(&other)).to_string();
     assert!(error.contains("device id"), "{error}");
+}
+
+/// A body of one chunk of an empty table and `more` items that refer to nothing.
+fn with_items(prev: Position, end: Position, items: &[Item], key: Vec<u16>) -> Vec<u8> {
+    let mut body = header_bytes(prev, end);
+    uint(&mut body, 0);
+    rmp::encode::write_array_len(&mut body, 0).expect("writes");
+    body.extend(rmp_serde::to_vec(items).expect("encodes"));
+    uint(&mut body, 1);
+    let shape = TableShape { primary_key: key, ..shape("t").as_ref().clone() };
+    body.extend(rmp_serde::to_vec(&shape).expect("encodes"));
+    body.extend([0, 0, 0]);
+    message(&body)
+}
+
+#[test]
+fn items_that_contradict_their_batch_are_refused() {
+    let prev = Position::boundary(1, 3, 400);
+    let chunk = Item::Chunk(Chunk::default());
+    let fine = with_items(prev, prev.after_items(1), std::slice::from_ref(&chunk), vec![0]);
+    Batch::decode(&fine, &limits()).expect("decodes");
+    let bounded =
+        |table, lower, rows| Item::Chunk(Chunk { table, lower, rows, ..Chunk::default() });
+    for (what, end, item, key) in [
+        ("it counts two", prev.after_items(2), chunk.clone(), vec![0]),
+        ("it counts none", prev, chunk.clone(), vec![0]),
+        ("it ends inside a transaction", prev.inside(1), chunk, vec![0]),
+        ("no such table", prev.after_items(1), bounded(1, false, 0), vec![0]),
+        ("no such row", prev.after_items(1), bounded(0, false, 1), vec![0]),
+        ("no such bound", prev.after_items(1), bounded(0, true, 0), vec![0]),
+        ("a bound without a key", prev.after_items(1), bounded(0, true, 0), vec![]),
+        ("no such statement", prev.after_items(1), Item::Statement(0), vec![0]),
+        ("no such piece", prev.after_items(1), Item::Piece(0), vec![0]),
+    ] {
+        let decoded = Batch::decode(&with_items(prev, end, &[item], key), &limits());
+        assert!(matches!(decoded, Err(DecodeError::Inconsistent(_))), "{what}: {decoded:?}");
+    }
 }

@@ -39,6 +39,7 @@ fn read_cells(batch: &Batch, columns: &[Vec<Cell>], row: u32) -> String {
         Cell::F32(v) => Value::F32(v),
         Cell::F64(v) => Value::F64(v),
         cell @ Cell::Bytes { .. } => Value::Bytes(batch.bytes(cell).to_vec()),
+        Cell::Staged { part, count } => panic!("a value in {count} pieces from {part}"),
     });
     show_row(&cells.collect::<Vec<_>>())
 }
@@ -60,6 +61,9 @@ fn read_run(batch: &Batch, run: Run, change: u32) -> Option<String> {
         Run::Statement(index) => {
             Some(format!("Statement {:02x?}", batch.statements[index as usize].sql))
         }
+        Run::Piece(index) => {
+            Some(format!("Piece {:02x?}", batch.bytes(batch.pieces[index as usize])))
+        }
         Run::Skipped(_) => None,
     }
 }
@@ -68,11 +72,11 @@ fn read_run(batch: &Batch, run: Run, change: u32) -> Option<String> {
 pub(crate) fn read(batch: &Batch) -> Vec<Seen> {
     let mut seen = Vec::new();
     for transaction in &batch.transactions {
-        let mut part = transaction.start.part;
+        let mut part = transaction.start.changes();
         for run in &transaction.runs {
             for change in 0..run.changes() {
                 let text = read_run(batch, *run, u32::try_from(change).expect("fits"));
-                seen.extend(text.map(|text| (transaction.start.with_part(part), text)));
+                seen.extend(text.map(|text| (transaction.start.inside(part), text)));
                 part += 1;
             }
         }

@@ -159,7 +159,7 @@ fn publish(transactions: &[Vec<Change>], message_bytes_max: usize) -> (Vec<Seal>
                 pushed = if is_change { write(&mut b, &tables, change) } else { Pushed::Taken };
             }
             assert_eq!(pushed, Pushed::Taken, "fits an empty batch");
-            let here = start.with_part(part);
+            let here = start.inside(part);
             seen.extend(wanted(&tables, change).map(|text| (here, text)));
             part += match change {
                 Change::Skip(count) => u64::from(*count),

@@ -26,9 +26,10 @@ pub(crate) fn header(prev: Position) -> Header {
         device: "DEVICE_001".parse().expect("valid"),
         run: 7,
         source: "6d1b6a4e-0000-11f0-8000-0242ac110002".into(),
+        server: "9.7.0".into(),
         prev,
         end: prev,
-        resume: Resume { position: prev.with_part(0), gtid: None },
+        resume: Resume { position: prev.floor(), gtid: None, ..Resume::default() },
         commit_time_first_us: 0,
         commit_time_last_us: 0,
     }
@@ -50,6 +51,7 @@ pub(crate) fn statement(sql: &[u8]) -> Statement {
         no_foreign_key_checks: false,
         timestamp_us: 1_764_000_000_000_000,
         time_zone: String::new(),
+        explicit_defaults_for_timestamp: None,
     }
 }
 

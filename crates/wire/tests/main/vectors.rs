@@ -116,6 +116,7 @@ fn ddl() -> Seal {
         collation_database: 8,
         no_foreign_key_checks: true,
         time_zone: "+08:00".into(),
+        explicit_defaults_for_timestamp: Some(true),
         ..statement(b"DROP TABLE `app`.`caf\xe9`")
     };
     assert_eq!(b.statement(&latin1), Pushed::Taken);
@@ -142,6 +143,57 @@ fn cut() -> [Seal; 2] {
     [first, b.seal().expect("seals")]
 }
 
+/// A row whose value went ahead in two pieces.
+fn pieces() -> Seal {
+    let mut b = builder(START, 1 << 20);
+    b.begin(START, TIME_US);
+    assert_eq!(b.piece(b"first half, "), Pushed::Taken);
+    assert_eq!(b.piece(b"second half"), Pushed::Taken);
+    push(&mut b, &shape("sensor"), Op::Insert, |c| {
+        c.images[0].push_int(1);
+        c.images[1].push_staged(START.inside(1).part, 2);
+    });
+    b.commit(at(9000), None);
+    b.seal().expect("seals")
+}
+
+/// Every step of a snapshot.
+fn snapshot() -> Seal {
+    let mut b = builder(START, 1 << 20);
+    let cursor = SnapshotCursor {
+        database: "app".into(),
+        table: "sensor".into(),
+        key: vec![2],
+        complete: false,
+    };
+    b.resume_at(Resume { position: START, gtid: None, snapshot: Some(cursor) });
+    let names = |names: &[&str]| names.iter().collect::<Names>();
+    let create = statement(b"CREATE TABLE `sensor` (`id` BIGINT PRIMARY KEY, `v` TEXT)");
+    let database = statement(b"CREATE DATABASE IF NOT EXISTS `app`");
+    for (item, text) in [
+        (Item::Databases(names(&["app", "crm"])), None),
+        (Item::Tables { database: "app".into(), names: names(&["log", "sensor"]) }, None),
+        (Item::Statement(0), Some(&database)),
+        (
+            Item::Define { statement: 0, database: "app".into(), table: "sensor".into() },
+            Some(&create),
+        ),
+    ] {
+        assert_eq!(b.item(item, text), Pushed::Taken);
+    }
+    assert_eq!(b.item_piece(b"a long value"), Pushed::Taken);
+    let mut columns = TableColumns::of(&shape("sensor"));
+    image(&mut columns, 1, Some("boiler"));
+    columns.images[0].push_int(2);
+    columns.images[1].push_staged(START.after_items(5).part, 1);
+    for key in [-5, 2, 0, 1] {
+        columns.identities[0].push_int(key);
+    }
+    let chunk = Chunk { rows: 2, lower: true, upper: true, kept: 2, ..Chunk::default() };
+    assert_eq!(b.chunk(&shape("sensor"), columns, chunk), Pushed::Taken);
+    b.seal().expect("seals")
+}
+
 pub(crate) fn batches() -> Vec<(&'static str, Seal)> {
     let [first, second] = cut();
     vec![
@@ -151,6 +203,8 @@ pub(crate) fn batches() -> Vec<(&'static str, Seal)> {
         ("mark", mark()),
         ("cut-1", first),
         ("cut-2", second),
+        ("pieces", pieces()),
+        ("snapshot", snapshot()),
     ]
 }
 
@@ -169,16 +223,18 @@ pub(crate) fn request() -> HeartbeatRequest {
             log_bytes: 5400,
             bytes_per_second: None,
         }),
+        snapshot: Some(SnapshotProgress {
+            tables_done: 3,
+            tables: 40,
+            rows_done: 120_000,
+            rows_left: 2_000_000,
+        }),
     }
 }
 
 pub(crate) fn reply() -> HeartbeatReply {
-    let resume = Resume { position: START, gtid: Some("0-1-76".into()) };
-    let applied = Applied {
-        position: START.with_part(2),
-        resume,
-        source: header(START).source,
-        lag_us: 55_000,
-    };
+    let resume = Resume { position: START, gtid: Some("0-1-76".into()), ..Resume::default() };
+    let applied =
+        Applied { position: START.inside(2), resume, source: header(START).source, lag_us: 55_000 };
     HeartbeatReply { applied: Some(applied), directive: Some(Directive::Rewind { run: 7 }) }
 }

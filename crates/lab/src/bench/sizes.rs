@@ -1,0 +1,139 @@
+//! How much memory the services need for changes of any size.
+
+mod cases;
+mod cloud;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tributary_testkit::Flavour;
+use tributary_testkit::stack::{self, Device, Service, Stack, StackOptions};
+
+use cases::Case;
+use cloud::Cloud;
+
+/// Peak resident memory, each case with fresh servers and processes: what is in the log when the publisher
+/// starts is read at full speed.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Only these cases.
+    #[arg(long = "case", value_enum)]
+    cases: Vec<Case>,
+    /// Apply at a shard as well, and measure the sync-worker.
+    #[arg(long)]
+    worker: bool,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was measured.
+struct Measured {
+    log_mib: f64,
+    seconds: f64,
+    publisher_mib: f64,
+    worker_mib: Option<f64>,
+}
+
+const READY: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(1200);
+
+/// Measures the cases, one after the other.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    tributary_testkit::setup::run()?;
+    let binaries = stack::built_binaries()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let all = Case::ALL
+        .iter()
+        .filter(|case| arguments.cases.is_empty() || arguments.cases.contains(case));
+    for &case in all {
+        let shards = if arguments.worker { vec![Flavour::MySql] } else { Vec::new() };
+        let options = StackOptions {
+            shards,
+            workers: usize::from(arguments.worker),
+            durable: false,
+            ..StackOptions::new(&[Flavour::MySql], binaries.clone())
+        };
+        let measured = runtime.block_on(measure(&options, case))?;
+        report(case, &measured, arguments.json);
+    }
+    Ok(())
+}
+
+fn report(case: Case, measured: &Measured, json: bool) {
+    let Measured { log_mib, seconds, publisher_mib, worker_mib } = measured;
+    let name = case.name();
+    if json {
+        let worker = worker_mib.map_or("null".to_owned(), |mib| format!("{:.1}", mib * 1.048_576));
+        println!(
+            "{{\"bench\":\"sizes\",\"case\":\"{name}\",\"log_mb\":{:.1},\"seconds\":{seconds:.2},\"publisher_rss_mb\":{:.1},\"worker_rss_mb\":{worker}}}",
+            log_mib * 1.048_576,
+            publisher_mib * 1.048_576
+        );
+        return;
+    }
+    let worker = worker_mib.map_or(String::new(), |mib| format!(", worker {mib:.1} MiB"));
+    println!(
+        "{name}: {log_mib:.0} MiB of log in {seconds:.1} s; at its peak: publisher {publisher_mib:.1} MiB{worker}"
+    );
+}
+
+async fn measure(options: &StackOptions, case: Case) -> Result<Measured> {
+    let mut stack = Stack::start(options)?;
+    let cloud = match options.workers {
+        0 => Some(Cloud::start(&stack.nats).await?),
+        _ => None,
+    };
+    stack.ready(READY).await?;
+    stack.devices[0].publisher.kill();
+    case.write(&stack.devices[0]).await?;
+
+    let began = Instant::now();
+    stack.devices[0].publisher.start()?;
+    published(&mut stack.devices[0], began + DEADLINE).await?;
+    if cloud.is_none() {
+        stack.caught_up(DEADLINE).await?;
+    }
+    let (_, bytes) = stack.devices[0].head().await?;
+    #[allow(clippy::cast_precision_loss, reason = "a size for people")]
+    let log_mib = bytes as f64 / f64::from(1 << 20);
+    Ok(Measured {
+        log_mib,
+        seconds: began.elapsed().as_secs_f64(),
+        publisher_mib: peak_mib(&stack.devices[0].publisher)?,
+        worker_mib: stack.workers.first().map(peak_mib).transpose()?,
+    })
+}
+
+/// Waits until everything that the device's log holds now is stored.
+async fn published(device: &mut Device, until: Instant) -> Result<()> {
+    let (file, offset) = device.head().await?;
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
+    let head = (f64::from(file), offset as f64);
+    let stage = [("stage", "published")];
+    loop {
+        // The admin port opens a moment after the start.
+        if let Ok(metrics) = device.publisher.metrics().await {
+            let file = metrics.get("tributary_publisher_position_file", &stage);
+            let offset = metrics.get("tributary_publisher_position_offset_bytes", &stage);
+            if file.zip(offset).is_some_and(|published| published >= head) {
+                return Ok(());
+            }
+        }
+        if Instant::now() > until || !device.publisher.is_running() {
+            bail!("the log is not published\n{}", device.publisher.log_tail(15));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The largest resident set that a process has had (`VmHWM`).
+fn peak_mib(service: &Service) -> Result<f64> {
+    let pid = service.pid().context("it does not run")?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
+    let kib: f64 = kib.context("the kernel does not say VmHWM")?.trim().parse()?;
+    Ok(kib / 1024.0)
+}

@@ -1,0 +1,178 @@
+//! The log's statements: what opens and ends transactions, and what is carried.
+
+use super::scope::Concern;
+use super::{Capture, CaptureError, LogEvent};
+use crate::filter::{Carriage, Decision, Session};
+use tributary_binlog::{BinlogError, QueryEvent};
+use tributary_schema::{SqlMode, TransactionKind};
+use tributary_wire::{Pushed, Seal, SnapshotCursor, Statement};
+
+impl Capture {
+    pub(super) fn query(
+        &mut self,
+        log: &LogEvent<'_>,
+        query: &QueryEvent<'_>,
+        sealed: &mut Vec<Seal>,
+    ) -> Result<(), CaptureError> {
+        use tributary_schema::Statement as Class;
+        match tributary_schema::classify(query.sql, SqlMode(query.sql_mode)) {
+            Class::Transaction(kind) => self.control(log, kind, sealed),
+            Class::Dml { verb } => Err(self.event_error(BinlogError::Setting(format!(
+                "{verb} was logged as a statement, not as rows: run SET GLOBAL binlog_format='ROW' on the device, and reconnect its applications"
+            )))),
+            Class::Ignored { .. } => self.ignored(log),
+            // Its rows follow, and then the commit.
+            Class::Ddl(ddl) if ddl.starts_transaction => {
+                self.begin()?;
+                self.content(log, sealed)
+            }
+            Class::Ddl(_) | Class::Routine { .. } | Class::Unknown { .. } => {
+                if self.open.as_ref().is_some_and(|open| open.begun) {
+                    return self.content(log, sealed);
+                }
+                // Not within BEGIN, the statement is the transaction.
+                self.statement(log, query, sealed)?;
+                self.commit(log, sealed)
+            }
+        }
+    }
+
+    fn control(
+        &mut self,
+        log: &LogEvent<'_>,
+        kind: TransactionKind,
+        sealed: &mut Vec<Seal>,
+    ) -> Result<(), CaptureError> {
+        match kind {
+            TransactionKind::Begin => self.begin(),
+            TransactionKind::Commit => self.commit(log, sealed),
+            TransactionKind::Rollback => self.roll_back(log),
+            TransactionKind::Savepoint { name } => {
+                if let Some(open) = self.open.as_mut().filter(|open| !open.released) {
+                    open.held.savepoint(&name);
+                }
+                Ok(())
+            }
+            TransactionKind::RollbackTo { name } => self.roll_back_to(&name),
+            TransactionKind::Release { .. } => Ok(()),
+            TransactionKind::Xa { verb, xid } => self.xa(log, verb, &xid, sealed),
+        }
+    }
+
+    /// A statement that needs no copy, alone or among others.
+    pub(super) fn ignored(&mut self, log: &LogEvent<'_>) -> Result<(), CaptureError> {
+        if self.open.as_ref().is_some_and(|open| open.begun && !open.standalone) {
+            return Ok(());
+        }
+        match self.open.take() {
+            Some(open) => self.end_without_changes(log, open),
+            None => {
+                if let Some((_, end)) = log.span {
+                    self.offset = end;
+                }
+                self.mark(None)
+            }
+        }
+    }
+
+    /// A time zone that means the same elsewhere: `SYSTEM` is the device's own.
+    fn time_zone(&self, name: &str) -> String {
+        let name = if name == "SYSTEM" { &self.system_time_zone } else { name };
+        name.to_owned()
+    }
+
+    /// True for a statement whose effect was carried before, or is still to be brought by the snapshot
+    /// under way.
+    fn is_still_to_come(
+        &mut self,
+        query: &QueryEvent<'_>,
+        class: &tributary_schema::Statement,
+    ) -> bool {
+        use tributary_schema::Statement as Class;
+        if self.open.as_ref().is_some_and(|open| open.known) {
+            return true;
+        }
+        if !self.scope.is_watchful() {
+            return false;
+        }
+        let ddl = if let Class::Ddl(ddl) = class { Some(ddl) } else { None };
+        self.scope.note_statement(ddl, &query.database);
+        match ddl.map(|ddl| self.scope.concern(ddl, &query.database)) {
+            Some(Concern::Leave) => true,
+            Some(Concern::FallBack(cursor)) => {
+                // Lower than before is safe for what this batch holds already. The cursor leaves the
+                // device, and names nothing that stays.
+                let is_named = self.filter.database(&cursor.database) == Decision::Carried;
+                let start = SnapshotCursor { complete: true, ..SnapshotCursor::default() };
+                self.set_cursor(Some(if is_named { cursor } else { start }));
+                true
+            }
+            Some(Concern::Carry) => false,
+            None => self.scope.cursor().is_some() && matches!(class, Class::Routine { .. }),
+        }
+    }
+
+    /// Carries a statement as one change of the open transaction.
+    pub(super) fn statement(
+        &mut self,
+        log: &LogEvent<'_>,
+        query: &QueryEvent<'_>,
+        sealed: &mut Vec<Seal>,
+    ) -> Result<(), CaptureError> {
+        if !self.tell()? {
+            return Ok(());
+        }
+        let mode = SqlMode(query.sql_mode);
+        let class = tributary_schema::classify(query.sql, mode);
+        let session = Session { database: &query.database, sql: query.sql, mode };
+        let carriage = self.filter.statement(&class, session);
+        // What a snapshot still brings needs no filter to judge the way it came about.
+        let left = carriage == Ok(Carriage::Left) || self.is_still_to_come(query, &class);
+        if self.skip_one() {
+            return Ok(());
+        }
+        if left {
+            self.builder.skip(1);
+            return Ok(());
+        }
+        let carriage = carriage.map_err(|refusal| CaptureError::Filter {
+            at: self.read(),
+            reason: refusal.reason,
+            remedy: refusal.remedy.to_owned(),
+            needs_snapshot: refusal.needs_snapshot,
+        })?;
+        let statement = self.carried(log, query, carriage);
+        let mut pushed = self.builder.statement(&statement);
+        if pushed == Pushed::Full {
+            sealed.push(self.seal()?);
+            pushed = self.builder.statement(&statement);
+        }
+        self.taken(pushed)
+    }
+
+    /// The statement as it is carried.
+    fn carried(&self, log: &LogEvent<'_>, query: &QueryEvent<'_>, carriage: Carriage) -> Statement {
+        let [charset_client, collation_connection, collation_server] = query.charsets;
+        let mut statement = Statement {
+            database: query.database.clone(),
+            sql: query.sql.to_vec(),
+            sql_mode: query.sql_mode,
+            charset_client,
+            collation_connection,
+            collation_server,
+            collation_database: query.collation_database,
+            no_foreign_key_checks: query.no_foreign_key_checks,
+            timestamp_us: i64::from(log.seconds) * 1_000_000 + i64::from(query.microseconds),
+            time_zone: self.time_zone(&query.time_zone),
+            explicit_defaults_for_timestamp: query.explicit_defaults_for_timestamp,
+        };
+        if let Carriage::Changed { sql, without_database, without_foreign_key_checks } = carriage {
+            statement.sql = sql.unwrap_or(statement.sql);
+            statement.no_foreign_key_checks |= without_foreign_key_checks;
+            if without_database {
+                statement.database.clear();
+            }
+        }
+        statement
+    }
+}

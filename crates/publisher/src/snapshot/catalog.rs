@@ -1,0 +1,383 @@
+//! The connection that a snapshot reads through, and what the server's catalog says.
+
+use super::columns::{self, Columns};
+use super::{Opened, TableName};
+use crate::capture::{SYSTEM_DATABASES, file_number};
+use crate::config::SourceConfig;
+use crate::source::{self, Facts, Flavour, lost_or_refused};
+use crate::{Error, snapshot::Exact};
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, Row};
+use std::time::Duration;
+use tributary_binlog::Gtids;
+use tributary_wire::Statement;
+
+/// See the module.
+pub(crate) struct Catalog {
+    pub(crate) conn: Conn,
+    address: String,
+    pub(super) flavour: Flavour,
+    /// SHOW MASTER STATUS by its name on this server.
+    status: &'static str,
+}
+
+/// A table of the device.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    pub(crate) name: TableName,
+    /// `BASE TABLE`, or what else it is.
+    pub(crate) sort: String,
+    /// Its storage engine.
+    pub(crate) engine: String,
+    /// Rows, as the server estimates them.
+    pub(crate) rows: u64,
+}
+
+/// A database of the device.
+#[derive(Debug, Clone)]
+pub(crate) struct Database {
+    pub(crate) name: String,
+    pub(crate) charset: String,
+    pub(crate) collation: String,
+    pub(crate) collation_id: u16,
+}
+
+/// utf8mb4_general_ci, which both flavours have under this number.
+pub(super) const UTF8MB4: u16 = 45;
+const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A transaction that the log holds becomes visible within moments of it.
+const VISIBLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// ER_NO_SUCH_TABLE, ER_BAD_DB_ERROR, ER_TABLE_DEF_CHANGED, ER_VIEW_INVALID: the log moved on.
+const MOVED: [u16; 4] = [1146, 1049, 1412, 1356];
+
+// === impl Catalog ===
+
+impl Catalog {
+    /// Connects, with a session that reads every value as it is stored.
+    pub(crate) async fn connect(config: &SourceConfig, facts: &Facts) -> Result<Self, Error> {
+        let conn = source::connect(config).await?;
+        let is_new = facts.flavour == Flavour::MySql && facts.version_numbers >= (8, 2, 0);
+        let status = if is_new { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+        let address = config.address();
+        let mut catalog = Self { conn, address, flavour: facts.flavour, status };
+        for setting in [
+            "SET NAMES utf8mb4",
+            "SET SESSION character_set_results = NULL, time_zone = '+00:00', sql_mode = ''",
+            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        ] {
+            catalog.run(setting).await?;
+        }
+        Ok(catalog)
+    }
+
+    pub(crate) fn lost(&self, error: mysql_async::Error) -> Error {
+        lost_or_refused(&self.address, error)
+    }
+
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<(), Error> {
+        let answer = tokio::time::timeout(QUERY_TIMEOUT, self.conn.query_drop(sql)).await;
+        answer.unwrap_or_else(|_| Err(timed_out())).map_err(|error| self.lost(error))
+    }
+
+    pub(crate) async fn query<T>(&mut self, sql: &str) -> Result<Vec<T>, Error>
+    where
+        T: FromRow + Send + 'static,
+    {
+        let answer = tokio::time::timeout(QUERY_TIMEOUT, self.conn.query(sql)).await;
+        answer.unwrap_or_else(|_| Err(timed_out())).map_err(|error| self.lost(error))
+    }
+
+    /// The same, and `None` where what it is about is no longer there.
+    pub(crate) async fn ask<T>(&mut self, sql: &str) -> Result<Option<Vec<T>>, Error>
+    where
+        T: FromRow + Send + 'static,
+    {
+        match self.query(sql).await {
+            Ok(rows) => Ok(Some(rows)),
+            Err(error) if moved(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until everything before the window's opening is visible, begins a consistent read, and
+    /// returns the end of the window and how exactly it is known. The log's end is noted after the read
+    /// has begun: what the reader sees lies before it.
+    pub(crate) async fn begin(&mut self, opened: &Opened) -> Result<((u32, u64), Exact), Error> {
+        match self.flavour {
+            Flavour::MySql => self.begin_mysql(opened).await,
+            Flavour::MariaDb => self.begin_mariadb(opened).await,
+        }
+    }
+
+    async fn begin_mysql(&mut self, opened: &Opened) -> Result<((u32, u64), Exact), Error> {
+        let Some(before) = &opened.gtids else { return Err(without_gtids()) };
+        let visible = format!("SELECT GTID_SUBSET('{before}', @@GLOBAL.gtid_executed)");
+        let give_up_at = tokio::time::Instant::now() + VISIBLE_TIMEOUT;
+        while self.query::<Option<u8>>(&visible).await?.first() != Some(&Some(1)) {
+            if tokio::time::Instant::now() > give_up_at {
+                return Err(Error::SnapshotDelayed {
+                    reason: format!(
+                        "the transactions {before} stand in the log, and do not become visible"
+                    ),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let executed = "SELECT @@GLOBAL.gtid_executed";
+        let first: Vec<String> = self.query(executed).await?;
+        self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
+        let end = self.log_end().await?;
+        let second: Vec<String> = self.query(executed).await?;
+        // A transaction that ended in between is, or is not, seen.
+        let exact = if first == second { second.into_iter().next() } else { None };
+        Ok((end, exact.map_or(Exact::No, Exact::Gtids)))
+    }
+
+    async fn begin_mariadb(&mut self, opened: &Opened) -> Result<((u32, u64), Exact), Error> {
+        let give_up_at = tokio::time::Instant::now() + VISIBLE_TIMEOUT;
+        loop {
+            self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+            let place = "SHOW STATUS LIKE 'binlog_snapshot_%'";
+            let rows: Vec<(String, String)> = self.query(place).await?;
+            let value = |name: &str| {
+                let named = rows.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
+                named.map(|(_, value)| value.as_str()).unwrap_or_default()
+            };
+            let file = file_number(value("binlog_snapshot_file"));
+            let offset = value("binlog_snapshot_position").parse::<u64>().ok();
+            let Some(end) = file.zip(offset) else {
+                return Err(Error::Snapshot {
+                    reason: "the server does not say where in its log a consistent read stands (SHOW STATUS LIKE 'binlog_snapshot_%')".to_owned(),
+                });
+            };
+            if end >= (opened.file, opened.offset) {
+                return Ok((end, Exact::Here));
+            }
+            self.end_read().await?;
+            if tokio::time::Instant::now() > give_up_at {
+                return Err(Error::SnapshotDelayed {
+                    reason: "what stands in the log does not become visible".to_owned(),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Ends a consistent read.
+    pub(crate) async fn end_read(&mut self) -> Result<(), Error> {
+        self.run("COMMIT").await
+    }
+
+    /// Where the log ends: file number and offset.
+    pub(crate) async fn log_end(&mut self) -> Result<(u32, u64), Error> {
+        let status = self.status;
+        let rows: Vec<Row> = self.query(status).await?;
+        let place = rows.first().and_then(|row| {
+            let file: String = row.get_opt(0)?.ok()?;
+            Some((file_number(&file)?, row.get_opt(1)?.ok()?))
+        });
+        place.ok_or_else(|| Error::Snapshot {
+            reason: format!("the server does not say where its log ends ({status})"),
+        })
+    }
+
+    /// Every table, by database and name in byte order. Views are not among them.
+    pub(crate) async fn tables(&mut self) -> Result<Vec<Table>, Error> {
+        let sql = format!(
+            "SELECT table_schema, table_name, table_type, COALESCE(engine, ''), \
+             CAST(COALESCE(table_rows, 0) AS UNSIGNED) \
+             FROM information_schema.tables WHERE table_schema NOT IN ({}) \
+             AND table_type <> 'VIEW' AND table_type <> 'TEMPORARY'",
+            system_databases()
+        );
+        let rows: Vec<(String, String, String, String, u64)> = self.query(&sql).await?;
+        let table = |(database, table, sort, engine, rows)| Table {
+            name: (database, table),
+            sort,
+            engine,
+            rows,
+        };
+        let mut tables: Vec<Table> = rows.into_iter().map(table).collect();
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tables)
+    }
+
+    /// Every view.
+    pub(crate) async fn views(&mut self) -> Result<Vec<TableName>, Error> {
+        let sql = format!(
+            "SELECT table_schema, table_name FROM information_schema.tables \
+             WHERE table_schema NOT IN ({}) AND table_type = 'VIEW'",
+            system_databases()
+        );
+        let mut views: Vec<TableName> = self.query(&sql).await?;
+        views.sort();
+        Ok(views)
+    }
+
+    /// Every database.
+    pub(crate) async fn databases(&mut self) -> Result<Vec<Database>, Error> {
+        let sql = format!(
+            "SELECT s.schema_name, s.default_character_set_name, s.default_collation_name, \
+             COALESCE(c.id, 0) FROM information_schema.schemata s \
+             LEFT JOIN information_schema.collations c \
+             ON c.collation_name = s.default_collation_name \
+             WHERE s.schema_name NOT IN ({}) ORDER BY 1",
+            system_databases()
+        );
+        let rows: Vec<(String, String, String, u16)> = self.query(&sql).await?;
+        let database = |(name, charset, collation, collation_id)| Database {
+            name,
+            charset,
+            collation,
+            collation_id,
+        };
+        Ok(rows.into_iter().map(database).collect())
+    }
+
+    /// A table's columns; `None` for a table that is gone.
+    pub(crate) async fn columns(&mut self, name: &TableName) -> Result<Option<Columns>, Error> {
+        let rows = self.query(&columns::question(&literal(&name.0), &literal(&name.1))).await?;
+        Columns::read(&name.0, &name.1, rows)
+    }
+
+    /// What SHOW CREATE says of a table or view; `None` when it is gone.
+    pub(crate) async fn definition(
+        &mut self,
+        what: &str,
+        name: &TableName,
+        column: usize,
+    ) -> Result<Option<String>, Error> {
+        use tributary_schema::quote;
+        let sql = format!("SHOW CREATE {what} {}.{}", quote(&name.0), quote(&name.1));
+        let rows: Option<Vec<Row>> = self.ask(&sql).await?;
+        let text = |row: &Row| row.get_opt::<Option<String>, _>(column)?.ok()?;
+        let Some(rows) = rows else { return Ok(None) };
+        match rows.first().map(text) {
+            None => Ok(None),
+            Some(Some(text)) => Ok(Some(text)),
+            Some(None) => Err(Error::SourceRefused {
+                address: self.address.clone(),
+                reason: format!(
+                    "the account may not see the definition of {}.{}: grant it what `tributary-publisher check` lists",
+                    name.0, name.1
+                ),
+            }),
+        }
+    }
+
+    /// The GTIDs before the first transaction of a binlog file, or before a place in it.
+    pub(crate) async fn gtids_before(
+        &mut self,
+        file: &str,
+        offset: u64,
+    ) -> Result<Option<String>, Error> {
+        // SHOW BINLOG EVENTS takes no other sort of literal; a name of the server's own has no quotes.
+        let file = format!("'{}'", file.replace(['\'', '\\'], ""));
+        match self.flavour {
+            Flavour::MySql => {
+                let sql = format!("SHOW BINLOG EVENTS IN {file} LIMIT 3");
+                let rows: Vec<Row> = self.query(&sql).await?;
+                let is_previous = |row: &&Row| {
+                    row.get_opt::<String, _>(2).and_then(Result::ok).as_deref()
+                        == Some("Previous_gtids")
+                };
+                let info = |row: &Row| row.get_opt::<String, _>(5)?.ok();
+                Ok(rows.iter().find(is_previous).and_then(info))
+            }
+            Flavour::MariaDb => {
+                let sql = format!("SELECT BINLOG_GTID_POS({file}, {offset})");
+                let rows: Vec<Option<String>> = self.query(&sql).await?;
+                Ok(rows.into_iter().next().flatten())
+            }
+        }
+    }
+
+    /// True when the server has executed all of these, and has purged no others.
+    pub(crate) async fn holds(&mut self, gtids: &Gtids) -> Result<bool, Error> {
+        let sql = match self.flavour {
+            Flavour::MySql => format!(
+                "SELECT GTID_SUBSET('{gtids}', @@GLOBAL.gtid_executed) \
+                 AND GTID_SUBSET(@@GLOBAL.gtid_purged, '{gtids}')"
+            ),
+            Flavour::MariaDb => {
+                let end: Vec<String> = self.query("SELECT @@GLOBAL.gtid_binlog_pos").await?;
+                let end = end.into_iter().next().unwrap_or_default();
+                let end = Gtids::parse(&end, true).ok();
+                return Ok(end.is_some_and(|end| end.covers(gtids)));
+            }
+        };
+        Ok(self.query::<Option<u8>>(&sql).await?.first() == Some(&Some(1)))
+    }
+
+    /// True when `outer` holds all of `inner`.
+    pub(crate) async fn is_within(&mut self, inner: &Gtids, outer: &Gtids) -> Result<bool, Error> {
+        if self.flavour == Flavour::MariaDb {
+            return Ok(outer.covers(inner));
+        }
+        let sql = format!("SELECT GTID_SUBSET('{inner}', '{outer}')");
+        Ok(self.query::<Option<u8>>(&sql).await?.first() == Some(&Some(1)))
+    }
+
+    /// Ends the connection politely.
+    pub(crate) async fn close(self) {
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.conn.disconnect()).await;
+    }
+}
+
+/// Only a server with GTIDs tells which transactions of its log a reader sees.
+pub(crate) fn without_gtids() -> Error {
+    Error::Snapshot {
+        reason: "the server has no GTIDs, without which it does not tell which transactions of its log a reader sees: run SET PERSIST enforce_gtid_consistency=ON, then SET PERSIST gtid_mode in the steps OFF_PERMISSIVE, ON_PERMISSIVE, ON".to_owned(),
+    }
+}
+
+/// True for an error that only says that a table was changed, renamed or dropped.
+pub(crate) fn moved(error: &Error) -> bool {
+    match error {
+        Error::SourceLost { source, .. } => {
+            matches!(source.as_ref(), mysql_async::Error::Server(e) if MOVED.contains(&e.code))
+        }
+        _ => false,
+    }
+}
+
+pub(super) fn system_databases() -> String {
+    SYSTEM_DATABASES.map(|name| format!("'{name}'")).join(",")
+}
+
+/// A string literal that means the same in every sql_mode.
+pub(super) fn literal(text: &str) -> String {
+    use std::fmt::Write;
+    if text.is_empty() {
+        return "''".to_owned();
+    }
+    text.bytes().fold("_utf8mb4 0x".to_owned(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// A statement of the snapshot's own.
+pub(super) fn statement(sql: String, database: &str, collation_database: u16) -> Statement {
+    Statement {
+        database: database.to_owned(),
+        sql: sql.into_bytes(),
+        sql_mode: 0,
+        charset_client: UTF8MB4,
+        collation_connection: UTF8MB4,
+        collation_server: UTF8MB4,
+        collation_database,
+        no_foreign_key_checks: true,
+        timestamp_us: 0,
+        time_zone: "+00:00".to_owned(),
+        explicit_defaults_for_timestamp: None,
+    }
+}
+
+fn timed_out() -> mysql_async::Error {
+    std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("no answer within {} s", QUERY_TIMEOUT.as_secs()),
+    )
+    .into()
+}

@@ -1,0 +1,496 @@
+//! The reader: one connection that copies table after table, window after window.
+
+use super::catalog::{self, Catalog, Table, statement};
+use super::chunk::Arena;
+use super::columns::Columns;
+use super::window::Ask;
+use super::{Exact, Opened, Reading, Rows, TableName, Verdict, key, objects};
+use crate::config::Config;
+use crate::filter::{Decision, Filter};
+use crate::source::Facts;
+use crate::{Error, metrics};
+use mysql_async::prelude::Queryable;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tributary_schema::quote;
+use tributary_wire::{Item, SnapshotCursor, SnapshotProgress};
+
+/// What the reader needs.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) facts: Facts,
+    /// What is copied.
+    pub(crate) filter: Arc<Filter>,
+    /// To the loop that owns capture.
+    pub(crate) asks: mpsc::Sender<Ask>,
+}
+
+/// Rows of a chunk, as few and as many as may be.
+const ROWS_MIN: usize = 100;
+const ROWS_MAX: usize = 20_000;
+const ROWS_FIRST: usize = 2_000;
+/// A chunk aims at so many bytes, and ends early when it has so many.
+const CHUNK_BYTES: usize = 1 << 20;
+const CHUNK_BYTES_MAX: usize = 4 << 20;
+/// After the log was in the way.
+const AGAIN: Duration = Duration::from_millis(5);
+const SAY_INTERVAL: Duration = Duration::from_secs(10);
+
+struct Reader {
+    context: Context,
+    catalog: Catalog,
+    cursor: SnapshotCursor,
+    /// The databases have been made, and what is not here has gone.
+    begun: bool,
+    chunk_rows: usize,
+    tables: Vec<Table>,
+    rows_done: u64,
+    began: Instant,
+    bytes_done: u64,
+    said: Instant,
+}
+
+/// Copies what is behind `cursor`. Ends when everything is.
+///
+/// # Errors
+/// [`Error`]; another attempt goes on where the target stands.
+pub(crate) async fn run(context: Context, cursor: SnapshotCursor) -> Result<(), Error> {
+    let catalog = Catalog::connect(&context.config.source, &context.facts).await?;
+    let begun = !cursor.database.is_empty();
+    let now = Instant::now();
+    let mut reader = Reader {
+        context,
+        catalog,
+        cursor,
+        begun,
+        chunk_rows: ROWS_FIRST,
+        tables: Vec::new(),
+        rows_done: 0,
+        began: now,
+        bytes_done: 0,
+        said: now,
+    };
+    if reader.begun {
+        tracing::info!(
+            database = reader.cursor.database,
+            table = reader.cursor.table,
+            "the snapshot goes on"
+        );
+    } else {
+        tracing::info!("a snapshot begins");
+    }
+    while reader.step().await? {}
+    tracing::info!(
+        rows = reader.rows_done,
+        seconds = reader.began.elapsed().as_secs(),
+        "the snapshot is complete"
+    );
+    reader.catalog.close().await;
+    Ok(())
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// Places one thing more; false when there is no more.
+    async fn step(&mut self) -> Result<bool, Error> {
+        if !self.begun {
+            self.begun = self.inventory().await?;
+            return Ok(true);
+        }
+        if !self.cursor.complete {
+            self.chunk().await?;
+            return Ok(true);
+        }
+        self.tables = self.tables().await?;
+        let here = (self.cursor.database.clone(), self.cursor.table.clone());
+        let Some(next) = self.tables.iter().find(|table| table.name > here).cloned() else {
+            return Ok(!self.finish().await?);
+        };
+        self.refuse(&next)?;
+        self.chunk_rows = ROWS_FIRST;
+        match self.columns(&next.name).await? {
+            None => {}
+            Some(columns) if columns.by_range => self.define(&next.name).await?,
+            Some(_) => self.whole(&next).await?,
+        }
+        Ok(true)
+    }
+
+    /// The tables that are copied.
+    async fn tables(&mut self) -> Result<Vec<Table>, Error> {
+        let filter = &self.context.filter;
+        let mut tables = self.catalog.tables().await?;
+        tables.retain(|table| filter.decide(&table.name.0, &table.name.1) == Decision::Carried);
+        Ok(tables)
+    }
+
+    /// A table's columns, as far as they are copied; `None` for a table that is gone.
+    async fn columns(&mut self, name: &TableName) -> Result<Option<Columns>, Error> {
+        let columns = self.catalog.columns(name).await?;
+        columns.map(|columns| columns.narrowed(&self.context.filter)).transpose()
+    }
+
+    /// What cannot be copied is said before it is missed.
+    fn refuse(&self, table: &Table) -> Result<(), Error> {
+        let (database, name) = &table.name;
+        let why = match table.sort.as_str() {
+            "BASE TABLE" => return Ok(()),
+            "SEQUENCE" => "is a sequence, whose state is in no log",
+            "SYSTEM VERSIONED" => "is system-versioned: its past rows are in no log",
+            _ => "is neither a table nor a view",
+        };
+        Err(Error::Snapshot {
+            reason: format!("{database}.{name} {why}; drop it, or exclude it with a filter"),
+        })
+    }
+
+    /// Says what there is: what else the target holds of this device goes.
+    async fn inventory(&mut self) -> Result<bool, Error> {
+        let Some(_) = self.open(None, false).await? else { return Ok(false) };
+        if !self.context.filter.is_empty() {
+            // A view that cannot be copied is said before the tables are, and not after.
+            objects::definitions(&mut self.catalog, &self.context.filter).await?;
+        }
+        let items = objects::inventory(&mut self.catalog, &self.context.filter).await?;
+        let cursor = Some(self.cursor.clone());
+        let end = self.catalog.log_end().await?;
+        let reading = self.reading(end, Exact::No, items, None, cursor);
+        Ok(self.place(reading).await? == Verdict::Taken)
+    }
+
+    /// Views and code, as they are after the last table; then nothing is left.
+    async fn finish(&mut self) -> Result<bool, Error> {
+        let Some(_) = self.open(None, false).await? else { return Ok(false) };
+        let mut items = objects::inventory(&mut self.catalog, &self.context.filter).await?;
+        let definitions = objects::definitions(&mut self.catalog, &self.context.filter).await?;
+        let Some(definitions) = definitions else {
+            return Ok(false);
+        };
+        items.extend(definitions);
+        let end = self.catalog.log_end().await?;
+        let reading = self.reading(end, Exact::No, items, None, None);
+        Ok(self.place(reading).await? == Verdict::Taken)
+    }
+
+    /// Makes the next table live, without its rows.
+    async fn define(&mut self, name: &TableName) -> Result<(), Error> {
+        let Some(_) = self.open(Some(name), false).await? else { return Ok(()) };
+        let Some(item) = self.definition(name).await? else { return Ok(()) };
+        let end = self.catalog.log_end().await?;
+        let cursor = at(name, Vec::new(), false);
+        let reading = self.reading(end, Exact::No, vec![item], None, Some(cursor.clone()));
+        if self.place(reading).await? == Verdict::Taken {
+            self.cursor = cursor;
+        }
+        Ok(())
+    }
+
+    async fn definition(&mut self, name: &TableName) -> Result<Option<objects::Step>, Error> {
+        let Some(text) = self.catalog.definition("TABLE", name, 1).await? else { return Ok(None) };
+        let databases = self.catalog.databases().await?;
+        let collation = databases.iter().find(|found| found.name == name.0);
+        let collation = collation.map_or(0, |found| found.collation_id);
+        let (database, table) = name.clone();
+        let item = Item::Define { statement: 0, database, table };
+        Ok(Some((item, Some(statement(text, &name.0, collation)))))
+    }
+
+    /// Reads the next range of the table that is under way.
+    async fn chunk(&mut self) -> Result<(), Error> {
+        let name = (self.cursor.database.clone(), self.cursor.table.clone());
+        let Some(opened) = self.open(Some(&name), false).await? else { return Ok(()) };
+        let columns = self.columns(&name).await?;
+        let Some(columns) = columns.filter(|columns| columns.by_range) else {
+            // Gone, or without its key: what the log says of that is carried already.
+            self.cursor.complete = true;
+            return Ok(());
+        };
+        let conditions = self.conditions(&columns);
+        let (end, _) = self.catalog.begin(&opened).await?;
+        let read = self.read(&columns, &conditions).await;
+        self.catalog.end_read().await?;
+        let (arena, exhausted) = match read {
+            Ok(read) => read,
+            Err(error) if catalog::moved(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // A row of a table without transactions may be seen before the log has it.
+        let end = self.catalog.log_end().await?.max(end);
+        let last = arena.len().checked_sub(1).map(|last| arena.key(last, &columns.shape));
+        let upper = if exhausted { Vec::new() } else { last.clone().unwrap_or_default() };
+        let cursor = at(&name, last.unwrap_or_else(|| self.cursor.key.clone()), exhausted);
+        let (rows, bytes) = (arena.len(), arena.bytes());
+        let lower = self.cursor.key.clone();
+        let shape = columns.shape;
+        let rows_read =
+            Rows { shape, arena, lower, upper, ranged: true, append: false, more: false };
+        let reading =
+            self.reading(end, Exact::No, Vec::new(), Some(rows_read), Some(cursor.clone()));
+        match self.place(reading).await? {
+            Verdict::Taken => {
+                self.cursor = cursor;
+                self.adapt(rows, bytes);
+                self.count(rows, bytes).await;
+            }
+            // Less at once is less in the log's way.
+            Verdict::Again => self.chunk_rows = (self.chunk_rows / 2).max(ROWS_MIN),
+        }
+        Ok(())
+    }
+
+    /// The ranges behind the cursor. A key that no longer fits, because the table has another by now,
+    /// begins the table again.
+    fn conditions(&mut self, columns: &Columns) -> Vec<String> {
+        if !self.cursor.key.is_empty() {
+            if let Some(conditions) = key::behind(columns, &self.cursor.key) {
+                return conditions;
+            }
+            self.cursor.key.clear();
+        }
+        vec!["TRUE".to_owned()]
+    }
+
+    /// Rows of these ranges, in key order, and whether those are all.
+    async fn read(
+        &mut self,
+        columns: &Columns,
+        conditions: &[String],
+    ) -> Result<(Arena, bool), Error> {
+        let shape = &columns.shape;
+        let mut arena = Arena::new(shape.columns.len());
+        let order = columns.key_names().join(",");
+        for condition in conditions {
+            let limit = self.chunk_rows - arena.len();
+            let sql = format!(
+                "SELECT {} FROM {}.{} FORCE INDEX (PRIMARY) WHERE {condition} ORDER BY {order} LIMIT {limit}",
+                columns.select,
+                quote(&shape.database),
+                quote(&shape.table)
+            );
+            let answer = self.catalog.conn.exec_iter(sql, ()).await;
+            let mut answer = answer.map_err(|e| lost(&self.context, e))?;
+            while let Some(row) = answer.next().await.map_err(|e| lost(&self.context, e))? {
+                if arena.bytes() < CHUNK_BYTES_MAX {
+                    arena.push(columns, row.unwrap())?;
+                } else {
+                    // Read to its end all the same: the connection has to be free again.
+                    self.chunk_rows = arena.len().max(1);
+                }
+            }
+            if arena.len() >= self.chunk_rows {
+                return Ok((arena, false));
+            }
+        }
+        Ok((arena, true))
+    }
+
+    /// A table without a key, or with one that cannot be written as a literal: all of it at one place
+    /// of the log, which waits meanwhile.
+    async fn whole(&mut self, table: &Table) -> Result<(), Error> {
+        let name = &table.name;
+        if !matches!(table.engine.to_lowercase().as_str(), "innodb" | "rocksdb" | "ndbcluster") {
+            return Err(Error::Snapshot {
+                reason: format!(
+                    "{}.{} has no primary key that its rows can be read by, and its engine {} no transactions: what it holds at one moment cannot be read without a lock; give it a primary key, run ALTER TABLE … ENGINE=InnoDB, or exclude it with a filter",
+                    name.0, name.1, table.engine
+                ),
+            });
+        }
+        let Some(opened) = self.open(Some(name), true).await? else { return Ok(()) };
+        let Some(item) = self.definition(name).await? else { return Ok(()) };
+        let Some(columns) = self.columns(name).await? else { return Ok(()) };
+        let (end, exact) = self.catalog.begin(&opened).await?;
+        if exact == Exact::No {
+            // Another transaction was just ending: whether it is seen cannot be told.
+            self.catalog.end_read().await?;
+            tokio::time::sleep(AGAIN).await;
+            return Ok(());
+        }
+        let placed = self.stream(name, &columns, item, (end, exact)).await;
+        match placed {
+            Ok(Verdict::Taken) => {
+                self.cursor = at(name, Vec::new(), true);
+                self.catalog.end_read().await
+            }
+            Ok(Verdict::Again) => self.catalog.end_read().await,
+            // The log moved on between the window and the read.
+            Err(error) if catalog::moved(&error) => self.catalog.end_read().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn stream(
+        &mut self,
+        name: &TableName,
+        columns: &Columns,
+        item: objects::Step,
+        (end, exact): ((u32, u64), Exact),
+    ) -> Result<Verdict, Error> {
+        let shape = &columns.shape;
+        let sql = format!(
+            "SELECT {} FROM {}.{}",
+            columns.select,
+            quote(&shape.database),
+            quote(&shape.table)
+        );
+        // Questions of the window are over: the connection is the stream's until its end.
+        let mut conn = Catalog::connect(&self.context.config.source, &self.context.facts).await?;
+        std::mem::swap(&mut conn, &mut self.catalog);
+        let outcome = self.stream_from(&mut conn, &sql, name, columns, item, (end, exact)).await;
+        std::mem::swap(&mut conn, &mut self.catalog);
+        conn.close().await;
+        outcome
+    }
+
+    async fn stream_from(
+        &mut self,
+        reading_from: &mut Catalog,
+        sql: &str,
+        name: &TableName,
+        columns: &Columns,
+        item: objects::Step,
+        (end, exact): ((u32, u64), Exact),
+    ) -> Result<Verdict, Error> {
+        let shape = &columns.shape;
+        let mut items = vec![item];
+        let answer = reading_from.conn.exec_iter(sql, ()).await;
+        let mut answer = answer.map_err(|e| lost(&self.context, e))?;
+        let mut append = false;
+        loop {
+            let mut arena = Arena::new(shape.columns.len());
+            let mut more = true;
+            while more && arena.bytes() < CHUNK_BYTES && arena.len() < ROWS_MAX {
+                match answer.next().await.map_err(|e| lost(&self.context, e))? {
+                    Some(row) => arena.push(columns, row.unwrap())?,
+                    None => more = false,
+                }
+            }
+            let (rows, bytes) = (arena.len(), arena.bytes());
+            let (lower, upper) = (Vec::new(), Vec::new());
+            let shape = shape.clone();
+            let part = Rows { shape, arena, lower, upper, ranged: false, append, more };
+            let cursor = Some(at(name, Vec::new(), true));
+            let items = std::mem::take(&mut items);
+            let reading = self.reading(end, exact.clone(), items, Some(part), cursor);
+            let verdict = self.place(reading).await?;
+            if verdict == Verdict::Again || !more {
+                answer.drop_result().await.map_err(|e| lost(&self.context, e))?;
+                return Ok(verdict);
+            }
+            append = true;
+            self.count(rows, bytes).await;
+        }
+    }
+
+    /// Opens a window. `None` when the snapshot has been taken back meanwhile: then the cursor is the
+    /// one that holds now.
+    async fn open(
+        &mut self,
+        watch: Option<&TableName>,
+        hold: bool,
+    ) -> Result<Option<Opened>, Error> {
+        let (answer, opened) = oneshot::channel();
+        let ask = Ask::Open { watch: watch.cloned(), hold, answer };
+        self.context.asks.send(ask).await.map_err(|_| gone())?;
+        let opened = opened.await.map_err(|_| gone())?;
+        let same = |a: &SnapshotCursor, b: &SnapshotCursor| {
+            (&a.database, &a.table) == (&b.database, &b.table)
+        };
+        if same(&opened.cursor, &self.cursor) {
+            return Ok(Some(opened));
+        }
+        tracing::info!(
+            database = opened.cursor.database,
+            table = opened.cursor.table,
+            "a statement moved rows between tables; the snapshot goes back to here"
+        );
+        self.cursor = opened.cursor;
+        Ok(None)
+    }
+
+    async fn place(&mut self, reading: Reading) -> Result<Verdict, Error> {
+        let (answer, verdict) = oneshot::channel();
+        let ask = Ask::Place { reading: Box::new(reading), answer };
+        self.context.asks.send(ask).await.map_err(|_| gone())?;
+        let verdict = verdict.await.map_err(|_| gone())?;
+        if verdict == Verdict::Again {
+            metrics::snapshot_repeated();
+            tokio::time::sleep(AGAIN).await;
+        }
+        Ok(verdict)
+    }
+
+    fn reading(
+        &self,
+        end: (u32, u64),
+        exact: Exact,
+        items: Vec<objects::Step>,
+        rows: Option<Rows>,
+        cursor: Option<SnapshotCursor>,
+    ) -> Reading {
+        Reading { end, exact, items, rows, cursor, progress: self.progress() }
+    }
+
+    fn progress(&self) -> SnapshotProgress {
+        let here = (&self.cursor.database, &self.cursor.table);
+        let is_done = |table: &&Table| {
+            let name = (&table.name.0, &table.name.1);
+            name < here || (name == here && self.cursor.complete)
+        };
+        let left = self.tables.iter().filter(|table| !is_done(table));
+        SnapshotProgress {
+            tables_done: self.tables.iter().filter(is_done).count() as u64,
+            tables: self.tables.len() as u64,
+            rows_done: self.rows_done,
+            rows_left: left.map(|table| table.rows).sum(),
+        }
+    }
+
+    fn adapt(&mut self, rows: usize, bytes: usize) {
+        let row_bytes = bytes.checked_div(rows).unwrap_or(0).max(1);
+        self.chunk_rows = (CHUNK_BYTES / row_bytes).clamp(ROWS_MIN, ROWS_MAX);
+    }
+
+    /// Counts what was placed, says so now and then, and keeps to the rates.
+    async fn count(&mut self, rows: usize, bytes: usize) {
+        self.rows_done += rows as u64;
+        self.bytes_done += bytes as u64;
+        metrics::snapshot_rows(rows as u64);
+        if self.said.elapsed() > SAY_INTERVAL {
+            self.said = Instant::now();
+            let progress = self.progress();
+            tracing::info!(
+                database = self.cursor.database,
+                table = self.cursor.table,
+                rows = progress.rows_done,
+                tables_done = progress.tables_done,
+                tables = progress.tables,
+                "the snapshot is under way"
+            );
+        }
+        let limits = &self.context.config.snapshot;
+        #[allow(clippy::cast_precision_loss, reason = "a pause need not be exact")]
+        let due = |done: u64, rate: Option<u64>| {
+            rate.map_or(0.0, |rate| done as f64 / rate.max(1) as f64)
+        };
+        let due = due(self.rows_done, limits.rows_per_second)
+            .max(due(self.bytes_done, limits.bytes_per_second));
+        tokio::time::sleep_until(self.began + Duration::from_secs_f64(due)).await;
+    }
+}
+
+fn at((database, table): &TableName, key: Vec<u8>, complete: bool) -> SnapshotCursor {
+    SnapshotCursor { database: database.clone(), table: table.clone(), key, complete }
+}
+
+fn lost(context: &Context, error: mysql_async::Error) -> Error {
+    crate::source::lost_or_refused(&context.config.source.address(), error)
+}
+
+/// The loop that owns capture has ended, and says why.
+fn gone() -> Error {
+    Error::SnapshotDelayed { reason: "publishing ended".to_owned() }
+}
