@@ -261,7 +261,8 @@ async fn a_filter_moves_no_cut(flavour: Flavour, compression: &str) {
         row.remove(1);
     }
     let mut got = narrowed.tables["app.t"].clone();
-    (wanted.sort(), got.sort());
+    wanted.sort();
+    got.sort();
     assert!(got == wanted && got.iter().any(|row| row[1].is_some()), "app.t differs");
     assert!(narrowed.tables["app.keyless"] == whole.tables["app.keyless"]);
     // Every place where a batch can end is one where the next run can begin, under the filter too.
