@@ -10,6 +10,7 @@
 //! - [`gtids`] keeps account of the transactions that lie before a place in the log.
 //! - [`payload`] unpacks MySQL's compressed transactions; [`Event::inflate`] MariaDB's compressed events.
 //! - [`rows`] walks a rows event by that plan, straight into a batch's columns.
+//! - [`select`] narrows a plan: columns that are left out, or masked.
 //! - [`stream`] does the same for rows of any size, value by value; [`staging`] says which values go ahead
 //!   in pieces.
 //!
@@ -21,11 +22,13 @@ pub mod gtids;
 mod inflate;
 mod json;
 mod json_scalar;
+mod mask;
 mod numeric;
 pub mod payload;
 mod query;
 mod reader;
 pub mod rows;
+pub mod select;
 pub mod staging;
 pub mod stream;
 pub mod table_map;
@@ -42,6 +45,7 @@ pub use json_scalar::is_json_number;
 pub use payload::{Inner, InnerBody, Payload};
 pub use query::QueryEvent;
 pub use rows::Rows;
+pub use select::{Choice, Digest, Hashing, Room, SelectError, Selection};
 pub use stream::{RowStream, Step};
 pub use table_map::{Server, TablePlan};
 pub use window::StreamError;

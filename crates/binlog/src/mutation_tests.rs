@@ -133,6 +133,7 @@ fn read_stream(rows: &Rows<'_>, plan: &TablePlan) -> Result<(), BinlogError> {
             Ok(Step::Done) => return Ok(()),
             Ok(Step::Piece(_) | Step::Row(_)) => {}
             Err(StreamError::Event(error)) => return Err(error),
+            Ok(Step::Withheld) => panic!("nothing is left out"),
             Err(StreamError::Io(error)) => panic!("a slice is read without IO: {error}"),
         }
     }

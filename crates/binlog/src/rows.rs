@@ -81,20 +81,19 @@ impl<'a> Rows<'a> {
         columns: &mut TableColumns,
     ) -> Result<bool, BinlogError> {
         self.check(plan)?;
-        let mut whole = Whole { plan, inline: Inline::default(), stages: false };
+        let mut whole = Whole::new(plan);
         if self.op != Op::Insert {
             let before =
                 if self.op == Op::Update { &mut columns.before } else { &mut columns.identities };
             self.image(plan, |column, raw| match plan.identity_index(column) {
-                Some(nth) => whole.write(column, raw, &mut before[nth]),
+                Some(nth) => whole.write(column, raw, before.get_mut(nth)),
                 None => Ok(()),
             })?;
         }
         if self.op != Op::Delete {
             let images = &mut columns.images;
             self.image(plan, |column, raw| {
-                // A column that is left out stands behind all others.
-                let Some(image) = images.get_mut(column) else { return Ok(()) };
+                let image = plan.place(column).and_then(|at| images.get_mut(at));
                 whole.write(column, raw, image)
             })?;
         }
@@ -133,10 +132,44 @@ struct Whole<'a> {
     plan: &'a TablePlan,
     inline: Inline,
     stages: bool,
+    /// A cell before it is masked.
+    plain: ColumnBuffer,
 }
 
-impl Whole<'_> {
+impl<'a> Whole<'a> {
+    fn new(plan: &'a TablePlan) -> Self {
+        Self { plan, inline: Inline::default(), stages: false, plain: ColumnBuffer::default() }
+    }
+
+    /// Writes a cell as the filter says. What goes ahead is decided by the cell as the log has it, so
+    /// that positions do not depend on a filter.
     fn write(
+        &mut self,
+        column: usize,
+        raw: Option<&[u8]>,
+        out: Option<&mut ColumnBuffer>,
+    ) -> Result<(), BinlogError> {
+        let Some(selection) = self.plan.selection.as_ref() else {
+            return out.map_or(Ok(()), |out| self.cell(column, raw, out));
+        };
+        if column >= selection.len() {
+            return Ok(());
+        }
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        self.cell(column, raw, &mut plain)?;
+        if let Some(out) = out {
+            match self.stages {
+                true => out.push_null(),
+                false => selection.write(column, plain.encoded(), out)?,
+            }
+        }
+        self.plain = plain;
+        Ok(())
+    }
+
+    /// Writes a cell as it is.
+    fn cell(
         &mut self,
         column: usize,
         raw: Option<&[u8]>,

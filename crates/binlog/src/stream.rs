@@ -2,6 +2,7 @@
 
 use crate::reader::bit;
 use crate::rows::{self, NAME};
+use crate::select::{Selection, Withheld};
 use crate::staging::{self, Inline, PIECE_BYTES, VALUE_BYTES_MAX};
 use crate::value::{Extent, Layout};
 use crate::window::{StreamError, Window};
@@ -25,6 +26,10 @@ pub struct RowStream<R> {
     row: TableColumns,
     inline: Inline,
     value: Value,
+    /// A cell before it is masked.
+    plain: ColumnBuffer,
+    /// The value that goes ahead is none that may leave.
+    withheld: Option<Withheld>,
 }
 
 /// One change: every one of them counts in positions.
@@ -32,6 +37,8 @@ pub struct RowStream<R> {
 pub enum Step<'a> {
     /// A piece of a value of the row that follows.
     Piece(&'a [u8]),
+    /// A piece of a value that a filter leaves out or masks: it counts, and nothing of it is carried.
+    Withheld,
     /// A row, as [`tributary_wire::BatchBuilder::row`] takes it for the event's [`Op`].
     Row(&'a TableColumns),
     /// No more rows.
@@ -96,6 +103,8 @@ impl<R: Read> RowStream<R> {
             row: TableColumns::default(),
             inline: Inline::default(),
             value: Value::None,
+            plain: ColumnBuffer::default(),
+            withheld: None,
         }
     }
 
@@ -111,13 +120,17 @@ impl<R: Read> RowStream<R> {
     pub fn next(&mut self, plan: &TablePlan, part: u64) -> Result<Step<'_>, StreamError> {
         if !self.is_ahead() {
             self.value = Value::None;
+            if let Some(withheld) = self.withheld.take() {
+                let buffers = buffers(&mut self.row, self.place, self.op);
+                withheld.finish(buffers);
+            }
             match self.walk(plan, part)? {
                 Walked::Done => return Ok(Step::Done),
                 Walked::Row => return Ok(Step::Row(&self.row)),
                 Walked::Value => {}
             }
         }
-        self.piece().map(Step::Piece)
+        self.piece()
     }
 
     /// Reads cells until a value goes ahead, or the row is at its end.
@@ -183,14 +196,15 @@ impl<R: Read> RowStream<R> {
     ) -> Result<(), StreamError> {
         let is_null = bit(&self.nulls, column);
         let layout = plan.columns[column].layout;
-        let buffers = match (self.place, self.op) {
-            (Place::After(_), _) => &mut self.row.images,
-            (_, Op::Update) => &mut self.row.before,
-            _ => &mut self.row.identities,
-        };
-        // A column that is left out stands behind all others.
-        let Some(out) = nth.and_then(|nth| buffers.get_mut(nth)) else {
+        let Some(nth) = nth.filter(|_| column < plan.logged_columns()) else {
             return if is_null { Ok(()) } else { pass(&mut self.input, layout) };
+        };
+        let out = match &plan.selection {
+            None => &mut buffers(&mut self.row, self.place, self.op)[nth],
+            Some(_) => {
+                self.plain.clear();
+                &mut self.plain
+            }
         };
         let before = out.encoded().len();
         match layout.extent() {
@@ -203,7 +217,34 @@ impl<R: Read> RowStream<R> {
             }
         }
         self.inline.add(out.encoded().len() - before);
-        Ok(())
+        match &plan.selection {
+            Some(selection) => self.select(selection, column, nth),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the cell that was read as a filter says. What goes ahead has been decided by the cell as
+    /// the log has it, so that positions do not depend on the filter.
+    fn select(
+        &mut self,
+        selection: &Selection,
+        column: usize,
+        nth: usize,
+    ) -> Result<(), StreamError> {
+        let nth = match self.place {
+            Place::After(_) => selection.place(column),
+            _ => Some(nth),
+        };
+        if self.is_ahead() {
+            self.withheld = selection.withheld(column, nth);
+        }
+        // Its hash is known at the end of its pieces.
+        if self.withheld.as_ref().is_some_and(Withheld::is_hash) {
+            return Ok(());
+        }
+        let buffers = buffers(&mut self.row, self.place, self.op);
+        let Some(out) = nth.and_then(|nth| buffers.get_mut(nth)) else { return Ok(()) };
+        Ok(selection.write(column, self.plain.encoded(), out)?)
     }
 
     fn is_ahead(&self) -> bool {
@@ -214,20 +255,36 @@ impl<R: Read> RowStream<R> {
         }
     }
 
-    fn piece(&mut self) -> Result<&[u8], StreamError> {
-        match &mut self.value {
-            Value::None => Ok(&[]),
+    fn piece(&mut self) -> Result<Step<'_>, StreamError> {
+        let bytes = match &mut self.value {
+            Value::None => &[],
             Value::Stream(left) => {
                 let take = usize::try_from(*left).unwrap_or(usize::MAX).min(PIECE_BYTES);
                 *left -= take as u64;
-                self.input.bytes(take)
+                self.input.bytes(take)?
             }
             Value::Unpacked(value, at) => {
                 let begin = *at;
                 *at = (begin + PIECE_BYTES).min(value.len());
-                Ok(&value[begin..*at])
+                &value[begin..*at]
             }
-        }
+        };
+        Ok(match &mut self.withheld {
+            None => Step::Piece(bytes),
+            Some(withheld) => {
+                withheld.update(bytes);
+                Step::Withheld
+            }
+        })
+    }
+}
+
+/// Where the cells of the image belong that is being read.
+fn buffers(row: &mut TableColumns, place: Place, op: Op) -> &mut [ColumnBuffer] {
+    match (place, op) {
+        (Place::After(_), _) => &mut row.images,
+        (_, Op::Update) => &mut row.before,
+        _ => &mut row.identities,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::BinlogError;
 use crate::reader::{Reader, bit};
+use crate::select::Selection;
 use crate::value::{ColumnPlan, Layout};
 use std::sync::Arc;
 use tributary_wire::{ColumnKind, ColumnShape, TableShape};
@@ -17,6 +18,8 @@ pub struct TablePlan {
     pub(crate) columns: Vec<ColumnPlan>,
     /// Indexes of the columns that identify a row.
     pub(crate) identity: Vec<u16>,
+    /// How rows are written when a filter has narrowed the plan.
+    pub(crate) selection: Option<Arc<Selection>>,
 }
 
 /// Whose log it is, where the two servers write one thing in two ways.
@@ -37,11 +40,11 @@ pub fn table_name(data: &[u8]) -> Result<(u64, String, String), BinlogError> {
     head(&mut reader)
 }
 
-const NAME: &str = "TABLE_MAP";
+pub(crate) const NAME: &str = "TABLE_MAP";
 /// No table has more (`MAX_FIELDS`, `sql/sql_const.h`).
 const COLUMNS_MAX: usize = 4096;
 
-fn head(reader: &mut Reader<'_>) -> Result<(u64, String, String), BinlogError> {
+pub(crate) fn head(reader: &mut Reader<'_>) -> Result<(u64, String, String), BinlogError> {
     let table_id = reader.uint(6)?;
     reader.take(2)?;
     let mut name = || -> Result<String, BinlogError> {
@@ -93,7 +96,7 @@ impl TablePlan {
         }
         let shape = TableShape { database, table, columns: shapes, primary_key };
         let identity = shape.identity();
-        Ok(Self { table_id, shape: Arc::new(shape), columns, identity })
+        Ok(Self { table_id, shape: Arc::new(shape), columns, identity, selection: None })
     }
 
     /// True for a column of the primary key.
@@ -107,6 +110,20 @@ impl TablePlan {
             return Some(column);
         }
         self.identity.iter().position(|&key| usize::from(key) == column)
+    }
+
+    /// How many columns of the log there are to carry, before any are left out by a filter. A column
+    /// that only the server knows stands behind them.
+    pub(crate) fn logged_columns(&self) -> usize {
+        self.selection.as_ref().map_or(self.shape.columns.len(), |selection| selection.len())
+    }
+
+    /// Where a column of the log stands in the shape; `None` for one that is left out.
+    pub(crate) fn place(&self, column: usize) -> Option<usize> {
+        match &self.selection {
+            Some(selection) => selection.place(column),
+            None => (column < self.shape.columns.len()).then_some(column),
+        }
     }
 
     /// True when a small row may be large on the wire: a value is unpacked.

@@ -2,8 +2,10 @@
 
 mod copies;
 mod deaths;
+mod filter;
 mod isolation;
 mod lab;
 mod oracle;
 mod randomized;
+mod retention;
 mod snapshot;

@@ -3,6 +3,9 @@
 //! The rules are plain functions on [`Facts`]; the service refuses to start on the same ones that
 //! `tributary-publisher check` prints as failed.
 
+mod filter;
+mod retention;
+
 use crate::config::Config;
 use crate::link::{Answer, Link};
 use crate::source::{Facts, Flavour, Source};
@@ -36,8 +39,6 @@ pub struct Check {
     pub fix: Option<String>,
 }
 
-/// Shorter than this, a long weekend without a link costs a new snapshot.
-const RETENTION_MIN_S: u64 = 7 * 86_400;
 const CLOCK_DIFFERENCE_MAX_S: f64 = 2.0;
 const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -112,7 +113,7 @@ pub fn settings(facts: &Facts) -> Vec<Check> {
             checks.push(Check::fail(format!("{name} is {value}: {why}"), set(facts, name, off)));
         }
     }
-    checks.push(retention(facts));
+    checks.extend(retention::settings(facts));
     checks.push(gtid(facts));
     checks
 }
@@ -164,7 +165,7 @@ fn setting(facts: &Facts, name: &str, wanted: &str, why: &str) -> Check {
 }
 
 /// The statement that sets a variable for good: MariaDB has no SET PERSIST.
-fn set(facts: &Facts, name: &str, value: &str) -> String {
+pub(crate) fn set(facts: &Facts, name: &str, value: &str) -> String {
     match facts.flavour {
         Flavour::MySql => format!("SET PERSIST {name} = '{value}'"),
         Flavour::MariaDb => {
@@ -173,32 +174,6 @@ fn set(facts: &Facts, name: &str, value: &str) -> String {
             )
         }
     }
-}
-
-fn retention(facts: &Facts) -> Check {
-    let number = |name: &str| facts.variable(name).parse::<f64>().unwrap_or(0.0);
-    let seconds = number("binlog_expire_logs_seconds").max(number("expire_logs_days") * 86_400.0);
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the server's limit is 2^32"
-    )]
-    let seconds = seconds as u64;
-    if seconds == 0 {
-        return Check::ok("the binary log is kept until it is purged by hand");
-    }
-    let days = seconds / 86_400;
-    if seconds >= RETENTION_MIN_S {
-        return Check::ok(format!("the binary log is kept for {days} days"));
-    }
-    let fix = set(facts, "binlog_expire_logs_seconds", "1209600");
-    Check::warn(
-        format!(
-            "the binary log is kept for {} hours: a device that is offline for longer needs a new snapshot",
-            seconds / 3600
-        ),
-        fix,
-    )
 }
 
 fn gtid(facts: &Facts) -> Check {
@@ -226,6 +201,7 @@ pub async fn run(config: &Config, device: &DeviceId) -> Vec<Check> {
             checks.push(Check::ok(format!("source {address} answers")));
             checks.extend(settings(&found));
             checks.extend(server(&mut source, &found, &config.source.user).await);
+            checks.extend(filter::checks(config, &mut source, &found).await);
             facts = Some(found);
         }
     }
@@ -248,13 +224,7 @@ async fn server(source: &mut Source, facts: &Facts, user: &str) -> Vec<Check> {
     }
     match source.binlog_files().await {
         Ok(files) => {
-            let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-            let first = files.first().map_or("none", |file| file.name.as_str());
-            checks.push(Check::ok(format!(
-                "{} binlog files from {first}, {} MiB",
-                files.len(),
-                bytes >> 20
-            )));
+            checks.push(retention::files(source, &files).await);
         }
         Err(error) => checks.push(Check::fail(error.to_string(), grant(facts, user))),
     }

@@ -1,6 +1,7 @@
 //! The local cache of progress: a small JSON file, replaced atomically.
 
 use crate::Error;
+use crate::filter::Remembered;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Write;
@@ -18,6 +19,9 @@ pub struct Checkpoint {
     pub position: Position,
     /// Where to read the binlog again to go on from there.
     pub resume: Resume,
+    /// The filter under which everything up to there was published.
+    #[serde(default, skip_serializing_if = "Remembered::is_empty")]
+    pub filter: Remembered,
 }
 
 /// The state directory, held by this process alone.
@@ -68,6 +72,17 @@ impl CheckpointFile {
                 tracing::warn!(path = %self.path.display(), %error, "checkpoint is damaged; asking the cloud instead");
             })
             .ok()
+    }
+
+    /// Removes the checkpoint.
+    ///
+    /// # Errors
+    /// Whatever the file system says; one that is not there is none.
+    pub fn remove(&self) -> std::io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Replaces the checkpoint, durably.

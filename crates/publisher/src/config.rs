@@ -1,5 +1,6 @@
 //! The publisher's configuration: what stands in the file, and what it becomes.
 
+use crate::filter::{Filter, FilterConfig, InvalidFilter};
 use crate::identity::DeviceFile;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -23,6 +24,9 @@ pub struct Config {
     /// What is kept on disk.
     #[serde(default)]
     pub state: StateConfig,
+    /// What must not leave the device.
+    #[serde(default)]
+    pub filter: FilterConfig,
     /// How changes are packed.
     #[serde(default)]
     pub publish: PublishConfig,
@@ -32,6 +36,9 @@ pub struct Config {
     /// The conversation with the cloud about progress.
     #[serde(default)]
     pub heartbeat: HeartbeatConfig,
+    /// Looking after how long the source keeps its log.
+    #[serde(default)]
+    pub retention: RetentionConfig,
     /// Metrics and health.
     #[serde(default)]
     pub admin: AdminConfig,
@@ -148,6 +155,14 @@ pub struct HeartbeatConfig {
     pub interval_seconds: f64,
 }
 
+/// The retention guard.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Seconds between looks at the source's binlog files.
+    pub interval_seconds: f64,
+}
+
 /// The admin port.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -181,6 +196,9 @@ pub enum InvalidConfig {
     /// An identity that cannot be used.
     #[error(transparent)]
     Device(#[from] InvalidDeviceId),
+    /// The filter.
+    #[error(transparent)]
+    Filter(#[from] InvalidFilter),
     /// A value out of its range.
     #[error("{key} is {value}: {rule}")]
     Value {
@@ -229,6 +247,12 @@ impl Default for HeartbeatConfig {
     }
 }
 
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { interval_seconds: 60.0 }
+    }
+}
+
 impl Default for AdminConfig {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
@@ -245,6 +269,7 @@ impl Config {
     pub fn load(path: Option<&Path>) -> Result<(Self, DeviceId), InvalidConfig> {
         let config: Self = tributary_runtime::config::load(path)?;
         config.check()?;
+        Filter::new(&config.filter)?;
         let device = config.device_id()?;
         Ok((config, device))
     }
@@ -295,6 +320,10 @@ impl Config {
         let heartbeat = self.heartbeat.interval_seconds;
         if !(0.1..=3600.0).contains(&heartbeat) {
             return value("heartbeat.interval_seconds", &heartbeat, "0.1 to 3600");
+        }
+        let retention = self.retention.interval_seconds;
+        if !(0.1..=3600.0).contains(&retention) {
+            return value("retention.interval_seconds", &retention, "0.1 to 3600");
         }
         if !(1..=3600).contains(&self.source.heartbeat_seconds) {
             return value("source.heartbeat_seconds", &self.source.heartbeat_seconds, "1 to 3600");

@@ -80,6 +80,22 @@ pub enum Error {
     /// The binlog holds something that cannot be carried.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// The filter cannot be kept on this server.
+    #[error("the filter cannot be kept:\n{}", faults.join("\n"))]
+    Filter {
+        /// One line each, with the remedy.
+        faults: Vec<String>,
+    },
+    /// The filter carries what a former one left on the device.
+    #[error(
+        "the filter carries what it left on the device, or masked otherwise, before: {what}; the target lacks what came before. Restore the former filter (it stands in {path}), or set snapshot.when_lost to \"resnapshot\" to have every table copied again"
+    )]
+    FilterWidened {
+        /// Tables and columns.
+        what: String,
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// An event's checksum does not match its bytes.
     #[error("the event that ends at {at} is damaged (its CRC32 does not match); reading again")]
     Checksum {
@@ -140,11 +156,14 @@ pub enum Fate {
 // === impl Error ===
 
 impl Error {
-    /// True when the log no longer holds, or never held, what follows on the copy: only a snapshot
-    /// brings the copy back to the device.
+    /// True when the log no longer holds, or never held, what follows on the copy, or a filter has left
+    /// it: only a snapshot brings the copy back to the device.
     pub fn needs_snapshot(&self) -> bool {
         match self {
-            Self::OutOfReach { .. } | Self::Capture(CaptureError::NotThere(_)) => true,
+            Self::OutOfReach { .. }
+            | Self::FilterWidened { .. }
+            | Self::Capture(CaptureError::NotThere(_)) => true,
+            Self::Capture(CaptureError::Filter { needs_snapshot, .. }) => *needs_snapshot,
             Self::Capture(CaptureError::Event { source, .. }) => {
                 matches!(source, BinlogError::Lost(_))
             }
@@ -165,7 +184,9 @@ impl Error {
             // A disk that is full is freed one day; the log waits.
             Self::Spool { .. } | Self::Capture(CaptureError::Stored(_)) => Fate::Retry,
             Self::SourceRefused { .. } => Fate::Stop(exit::PERMISSION),
-            Self::SourceUnfit { .. } => Fate::Stop(exit::USAGE),
+            Self::SourceUnfit { .. } | Self::Filter { .. } | Self::FilterWidened { .. } => {
+                Fate::Stop(exit::USAGE)
+            }
             Self::SnapshotDelayed { .. } => Fate::Retry,
             Self::OutOfReach { .. }
             | Self::Capture(_)

@@ -1,5 +1,6 @@
 //! The publisher's metrics. Names and their meaning stand here and nowhere else.
 
+use crate::retention::{Estimate, Limits};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use tributary_wire::{DeviceId, Position, SnapshotProgress};
 
@@ -17,6 +18,11 @@ const IN_FLIGHT: &str = "tributary_publisher_batches_in_flight";
 const POSITION_FILE: &str = "tributary_publisher_position_file";
 const POSITION_OFFSET: &str = "tributary_publisher_position_offset_bytes";
 const BACKLOG: &str = "tributary_publisher_backlog_bytes";
+const LOG_BYTES: &str = "tributary_publisher_binlog_bytes";
+const LOG_GROWTH: &str = "tributary_publisher_binlog_growth_bytes_per_second";
+const RETENTION: &str = "tributary_publisher_retention_seconds";
+const RETENTION_LEFT: &str = "tributary_publisher_retention_left_seconds";
+const RETENTION_USED: &str = "tributary_publisher_retention_used_ratio";
 const CHECKPOINT_FAILURES: &str = "tributary_publisher_checkpoint_failures_total";
 const LAG: &str = "tributary_device_lag_seconds";
 const SNAPSHOT_ACTIVE: &str = "tributary_publisher_snapshot_active";
@@ -54,6 +60,17 @@ pub fn describe(device: &DeviceId) {
     describe_gauge!(POSITION_FILE, "Binlog file number of each stage");
     describe_gauge!(POSITION_OFFSET, "Offset in that file of each stage");
     describe_gauge!(BACKLOG, "Binlog bytes between what is read and the end of the source's log");
+    describe_gauge!(LOG_BYTES, "Size of all binlog files of the source");
+    describe_gauge!(LOG_GROWTH, "How fast the source's binlog grows, mean of about an hour");
+    describe_gauge!(RETENTION, "How long the source keeps its binlog; infinite without a limit");
+    describe_gauge!(
+        RETENTION_LEFT,
+        "Seconds until the source may purge the oldest event that is not known to be applied"
+    );
+    describe_gauge!(
+        RETENTION_USED,
+        "Share of the binlog's retention that is used, 0 to 1 and above"
+    );
     describe_counter!(CHECKPOINT_FAILURES, "Checkpoints that could not be written");
     describe_gauge!(
         LAG,
@@ -182,6 +199,18 @@ pub fn position(stage: Stage, position: Position) {
 pub fn backlog(bytes: u64) {
     #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
     gauge!(BACKLOG).set(bytes as f64);
+}
+
+/// The source's log was looked at.
+pub fn retention(estimate: &Estimate, limits: Limits) {
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
+    gauge!(LOG_BYTES).set(estimate.log_bytes as f64);
+    if let Some(rate) = estimate.bytes_per_second {
+        gauge!(LOG_GROWTH).set(rate);
+    }
+    gauge!(RETENTION).set(limits.age.map_or(f64::INFINITY, |age| age.as_secs_f64()));
+    gauge!(RETENTION_LEFT).set(estimate.seconds_left.unwrap_or(f64::INFINITY));
+    gauge!(RETENTION_USED).set(estimate.used);
 }
 
 /// A checkpoint could not be written.

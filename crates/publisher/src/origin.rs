@@ -28,6 +28,8 @@ pub(crate) struct Origin {
     pub(crate) elsewhere: bool,
     /// This is the beginning of the device's history.
     pub(crate) beginning: bool,
+    /// Everything is carried anew: from the beginning, or by a snapshot that begins.
+    pub(crate) anew: bool,
 }
 
 /// With a checkpoint at hand the cloud is asked only for so long.
@@ -50,7 +52,13 @@ pub(crate) async fn find(
     loop {
         let cloud = ask(agent, facts).await;
         let checkpoint = agent.checkpoint.clone();
-        match start::decide(cloud, checkpoint, &facts.identity, agent.after_rewind) {
+        let start = start::decide(cloud, checkpoint, &facts.identity, agent.after_rewind);
+        agent.is_new = match &start {
+            Start::Beginning => true,
+            Start::From { position, .. } => position.file == 0,
+            _ => false,
+        };
+        match start {
             Start::Beginning => return new(agent, source, facts, Position::beginning(1)).await,
             Start::From { position, .. } if position.file == 0 => {
                 return new(agent, source, facts, position).await;
@@ -167,6 +175,7 @@ fn history(facts: &Facts, files: &[BinlogFile]) -> Result<Origin, String> {
         gtids: facts.has_gtids().then(|| facts.no_gtids()),
         elsewhere: false,
         beginning: true,
+        anew: true,
     })
 }
 
@@ -207,7 +216,8 @@ async fn snapshot(
     let position = Position::boundary(epoch, number, offset);
     let cursor = SnapshotCursor { complete: true, ..SnapshotCursor::default() };
     let resume = Resume { position, gtid: None, snapshot: Some(cursor) };
-    accounted(&mut catalog, facts, copied, resume, file.name).await
+    let origin = accounted(&mut catalog, facts, copied, resume, file.name).await?;
+    Ok(Origin { anew: true, ..origin })
 }
 
 /// A device that is known: the log must still hold the place where its copy ends.
@@ -266,7 +276,8 @@ async fn accounted(
     };
     let gtids = gtids.map(|text| Gtids::parse(&text, mariadb)).transpose();
     let gtids = gtids.map_err(|error| Error::OutOfReach { reason: error.to_string() })?;
-    Ok(Origin { position, resume, file, read_from, gtids, elsewhere: false, beginning: false })
+    let (elsewhere, beginning, anew) = (false, false, false);
+    Ok(Origin { position, resume, file, read_from, gtids, elsewhere, beginning, anew })
 }
 
 /// Another server than the one that the copy was taken of: a replica that took its place holds the same
@@ -317,6 +328,7 @@ async fn elsewhere(
             gtids: Some(gtids),
             elsewhere: true,
             beginning: false,
+            anew: false,
         });
     }
     no("its log begins later")

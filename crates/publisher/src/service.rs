@@ -1,12 +1,14 @@
 //! The service: attempts, one after another, until a signal or an error that only a person can mend.
 
 use crate::checkpoint::CheckpointFile;
+use crate::filter::Remembered;
 use crate::link::Link;
+use crate::retention::{Ledger, Standing, Watch};
 use crate::session::{self, Agent, End};
-use crate::{Config, Error, Fate, metrics};
+use crate::{Config, Error, Fate, metrics, tail};
 use std::time::Duration;
 use tributary_runtime::{Admin, Backoff, CancellationToken, PrometheusHandle, Readiness};
-use tributary_wire::DeviceId;
+use tributary_wire::{DeviceId, Position};
 
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -40,6 +42,9 @@ pub async fn run(
     let checkpoint = checkpoints.load().filter(|checkpoint| checkpoint.device == device);
     let run = fastrand::u64(1..);
     let mut agent = Agent {
+        filter: Remembered::of(&config.filter),
+        retention: Watch::default(),
+        ledger: Ledger::default(),
         config,
         device,
         link,
@@ -48,10 +53,15 @@ pub async fn run(
         readiness,
         run,
         after_rewind: false,
+        is_new: false,
         take_snapshot: false,
     };
+    let safe = agent.checkpoint.as_ref().map_or(Position::beginning(0), |known| known.position);
+    agent.retention.tell(Standing::unknown(safe, tail::now_us()));
+    let watch = agent.retention.clone().run(agent.config.clone(), agent.device.clone());
     let outcome = tokio::select! {
         outcome = attempts(&mut agent) => outcome,
+        () = watch => Ok(()),
         () = shutdown.cancelled() => Ok(()),
     };
     agent.store_checkpoint();

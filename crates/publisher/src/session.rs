@@ -3,8 +3,10 @@
 use crate::capture::{Capture, CaptureError, Log};
 use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::config::WhenLost;
+use crate::filter::{Filter, Remembered, agree::agree};
 use crate::link::{Answer, Link};
 use crate::metrics::{self, Stage};
+use crate::retention::{Ledger, Standing, Watch};
 use crate::snapshot::{self, Ask, Coordinator};
 use crate::source::{Facts, Source};
 use crate::start::Cloud;
@@ -12,6 +14,7 @@ use crate::tail::{FORMAT_DESCRIPTION, Tail, TailEvent};
 use crate::window::{Progress, Window};
 use crate::{Config, Error, check, origin};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -36,8 +39,16 @@ pub struct Agent {
     pub readiness: Readiness,
     /// The run that batches are published under; see [`Header::run`].
     pub run: u64,
+    /// How long the source still keeps what is not known to be applied.
+    pub retention: Watch,
+    /// What was sealed and is not known to be applied.
+    pub ledger: Ledger,
+    /// The filter as the checkpoint remembers it.
+    pub filter: Remembered,
     /// The last attempt ended because the cloud asked for what the stream has lost.
     pub after_rewind: bool,
+    /// No target knows the device.
+    pub is_new: bool,
     /// The last attempt found that the log has lost what is to follow.
     pub take_snapshot: bool,
 }
@@ -72,6 +83,8 @@ struct Flow<'a> {
     resend_at: Option<Instant>,
     checkpoint_at: Option<Instant>,
     answered: bool,
+    /// When the last event that was read was written.
+    read_us: i64,
 }
 
 /// How often deadlines are looked at.
@@ -93,6 +106,7 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let omissions = source.omissions(&facts).await?;
     check::refuse_unfit(&facts, &omissions, &agent.config.source.address())?;
     let origin = origin::find(agent, &mut source, &facts).await?;
+    let filter = agree(agent, &mut source, &facts, &origin).await?;
     let (from, resume) = (origin.position, origin.resume.position);
     tracing::info!(device = %agent.device, %from, read_from = %resume, server = %facts.version, "publishing begins");
     let read_from = Position { offset: origin.read_from, ..resume };
@@ -116,9 +130,10 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let log = Log { folds_names: facts.folds_names(), elsewhere: origin.elsewhere };
     let pass_until = (read_from < resume).then_some(resume);
     let snapshot = origin.resume.snapshot;
-    let capture = Capture::new(header, from, resume, message_bytes_max, publish.batch_bytes, zone)
+    let (soft, narrowed) = (publish.batch_bytes, Arc::clone(&filter));
+    let capture = Capture::new(header, from, resume, message_bytes_max, soft, zone, narrowed)
         .with_account(origin.gtids, pass_until, snapshot.clone(), log);
-    let snapshot = snapshot.map(|cursor| start_snapshot(agent, &facts, cursor));
+    let snapshot = snapshot.map(|cursor| start_snapshot(agent, &facts, filter, cursor));
     let window = Window::new(publish.window_batches);
     metrics::session();
     metrics::source_connected(true);
@@ -143,14 +158,21 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
         resend_at: None,
         checkpoint_at: None,
         answered: false,
+        read_us: 0,
     };
     flow.run().await
 }
 
 /// Starts the reader of a snapshot.
-fn start_snapshot(agent: &Agent, facts: &Facts, cursor: SnapshotCursor) -> Coordinator {
+fn start_snapshot(
+    agent: &Agent,
+    facts: &Facts,
+    filter: Arc<Filter>,
+    cursor: SnapshotCursor,
+) -> Coordinator {
     let (asks, receiver) = mpsc::channel::<Ask>(1);
-    let context = snapshot::Context { config: agent.config.clone(), facts: facts.clone(), asks };
+    let (config, facts) = (agent.config.clone(), facts.clone());
+    let context = snapshot::Context { config, facts, filter, asks };
     metrics::snapshot_active(true);
     Coordinator::new(receiver, tokio::spawn(snapshot::run(context, cursor)))
 }
@@ -172,6 +194,7 @@ pub(crate) fn question(device: &DeviceId, run: u64, source: &str) -> HeartbeatRe
         published: None,
         head: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        retention: None,
         snapshot: None,
     }
 }
@@ -234,6 +257,7 @@ impl Flow<'_> {
                 None if self.window.is_empty() && self.capture.is_ready() => self.capture.seal()?,
                 None => break,
             };
+            self.agent.ledger.sealed(seal.header.end, seal.header.commit_time_first_us);
             let (ticket, message) = self.window.push(seal);
             self.agent.link.publish(ticket, message).await;
             metrics::sealed();
@@ -269,6 +293,9 @@ impl Flow<'_> {
         if self.at_origin && log.event.code == FORMAT_DESCRIPTION {
             origin::refuse_older_tables(&mut self.source, event.seconds()).await?;
             self.at_origin = false;
+        }
+        if log.span.is_some() {
+            self.read_us = log.time_us;
         }
         let mut sealed = Vec::new();
         match spooled {
@@ -332,6 +359,7 @@ impl Flow<'_> {
             source: self.facts.identity.clone(),
             position: progress.position,
             resume: progress.resume,
+            filter: self.agent.filter.clone(),
         });
         self.checkpoint_at.get_or_insert_with(|| Instant::now() + CHECKPOINT_INTERVAL);
         self.await_acknowledgement();
@@ -342,6 +370,7 @@ impl Flow<'_> {
         self.agent.readiness.set_ready("cloud", Ok(()));
         if let Some(applied) = &reply.applied {
             metrics::position(Stage::Applied, applied.position);
+            self.agent.ledger.applied(applied.position);
             metrics::lag(&self.agent.device, applied.lag_us);
         }
         if let Some(applied) = &reply.applied
@@ -358,11 +387,17 @@ impl Flow<'_> {
                 let to = reply.applied.as_ref().map(|applied| applied.position.to_string());
                 let to = to.unwrap_or_else(|| "the beginning".to_owned());
                 tracing::warn!(device = %self.agent.device, published = %self.published, to, "the stream has lost batches; publishing again from the watermark");
+                // What a snapshot was to bring is lost with it: the log does not tell it.
+                let epoch = reply.applied.as_ref().map(|applied| applied.position.epoch);
+                self.agent.take_snapshot = epoch.is_some_and(|epoch| epoch < self.published.epoch);
+                let known = self.agent.checkpoint.as_ref().map(|known| known.filter.clone());
+                let filter = known.unwrap_or_else(|| self.agent.filter.clone());
                 self.agent.checkpoint = reply.applied.map(|applied| Checkpoint {
                     device: self.agent.device.clone(),
                     source: applied.source,
                     position: applied.position,
                     resume: applied.resume,
+                    filter,
                 });
                 end = Some(End::Rewind);
             }
@@ -387,6 +422,7 @@ impl Flow<'_> {
     async fn on_tick(&mut self) -> Result<(), Error> {
         let now = Instant::now();
         metrics::position(Stage::Read, self.capture.read());
+        self.agent.retention.tell(self.standing());
         if self.resend_at.is_some_and(|at| at <= now) && self.agent.link.is_connected() {
             tracing::debug!(batches = self.window.len(), "sending again");
             metrics::resent();
@@ -408,6 +444,19 @@ impl Flow<'_> {
         Ok(())
     }
 
+    fn standing(&self) -> Standing {
+        let ready = self.ready.iter().map(|seal| seal.header.commit_time_first_us);
+        let sent = self.agent.ledger.oldest_us();
+        let oldest_us = sent.into_iter().chain(ready.filter(|us| *us > 0)).min();
+        Standing {
+            safe: self.agent.ledger.safe().unwrap_or(self.published),
+            read: self.capture.read(),
+            pending: oldest_us.is_some() || self.capture.is_ready(),
+            oldest_us,
+            read_us: self.read_us,
+        }
+    }
+
     async fn send_heartbeat(&mut self) {
         let every = Duration::from_secs_f64(self.agent.config.heartbeat.interval_seconds);
         let every = if self.answered { every } else { every.min(FIRST_QUESTION) };
@@ -416,8 +465,8 @@ impl Flow<'_> {
         let head = self.head().await;
         let question = question(&self.agent.device, self.agent.run, &self.facts.identity);
         let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.progress);
-        let published = Some(self.published);
-        let request = HeartbeatRequest { published, head, snapshot, ..question };
+        let (published, retention) = (Some(self.published), self.agent.retention.retention());
+        let request = HeartbeatRequest { published, head, retention, snapshot, ..question };
         self.agent.link.heartbeat(&request).await;
         let link = self.agent.link.is_connected();
         let state = if link { Ok(()) } else { Err("not connected; trying again".to_owned()) };
@@ -440,10 +489,18 @@ impl Flow<'_> {
 // === impl Agent ===
 
 impl Agent {
+    /// The device begins: a checkpoint of an earlier life says nothing of this one.
+    pub(crate) fn forget_checkpoint(&mut self) {
+        self.checkpoint = None;
+        if let Err(error) = self.checkpoints.remove() {
+            tracing::warn!(path = %self.checkpoints.path().display(), %error, "an outdated checkpoint cannot be removed");
+        }
+    }
+
     /// What the log has lost may be brought back by a snapshot, of which one is not just being taken.
     pub(crate) fn may_take_snapshot(&self) -> bool {
-        let new = self.checkpoint.is_none();
-        !self.take_snapshot && (new || self.config.snapshot.when_lost == WhenLost::Resnapshot)
+        !self.take_snapshot
+            && (self.is_new || self.config.snapshot.when_lost == WhenLost::Resnapshot)
     }
 
     /// Writes the checkpoint. It is only a cache: a disk that is full costs a question to the cloud at

@@ -1,5 +1,7 @@
 //! The MySQL or MariaDB server: what it is, how it is set up, where its log begins and ends.
 
+mod tables;
+
 use crate::Error;
 use crate::capture::{SYSTEM_DATABASES, file_number};
 use crate::config::SourceConfig;
@@ -60,7 +62,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
 /// Variables that the preflight looks at.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 23] = [
     "version",
     "server_id",
     "server_uuid",
@@ -81,6 +83,9 @@ const VARIABLES: [&str; 20] = [
     "encrypt_binlog",
     "max_allowed_packet",
     "lower_case_table_names",
+    "max_binlog_total_size",
+    "binlog_space_limit",
+    "binlog_expire_logs_auto_purge",
 ];
 
 /// Connects, with a deadline.
@@ -144,19 +149,26 @@ impl Source {
     /// As [`connect`].
     pub async fn open(config: &SourceConfig) -> Result<(Self, Facts), Error> {
         let mut source = Self { conn: connect(config).await?, address: config.address() };
+        let facts = source.facts().await?;
+        Ok((source, facts))
+    }
+
+    /// Asks what the server is, as it is set up now.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn facts(&mut self) -> Result<Facts, Error> {
         let names = VARIABLES.map(|name| format!("'{name}'")).join(",");
-        let rows: Vec<(String, String)> = source
-            .query(&format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})"))
-            .await?;
+        let rows: Vec<(String, String)> =
+            self.query(&format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")).await?;
         let variables =
             rows.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
         // A zone with daylight saving is taken as it is now; the log does not say more either.
         let zone = "SELECT CAST(TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), \
                     CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', 'SYSTEM')) AS SIGNED)";
-        let minutes: Vec<i64> = source.query(zone).await?;
+        let minutes: Vec<i64> = self.query(zone).await?;
         let offset = offset(minutes.first().copied().unwrap_or_default());
-        let facts = Facts::new(variables, source.conn.server_version(), offset);
-        Ok((source, facts))
+        Ok(Facts::new(variables, self.conn.server_version(), offset))
     }
 
     async fn query<T>(&mut self, sql: &str) -> Result<Vec<T>, Error>

@@ -90,6 +90,7 @@ fn other_server(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::Remembered;
 
     fn at(offset: u64) -> (Position, Resume) {
         let position = Position::boundary(1, 1, offset);
@@ -108,6 +109,7 @@ mod tests {
             source: "s".into(),
             position,
             resume,
+            filter: Remembered::default(),
         })
     }
 

@@ -17,7 +17,7 @@ fn publisher(arguments: &[&str], config: &str) -> Output {
         .expect("runs")
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -73,7 +73,7 @@ fn a_port_in_use_is_named() {
 }
 
 /// Blocking programs beside the harness's tasks.
-async fn check(lab: &Lab, json: bool) -> Output {
+pub(crate) async fn check(lab: &Lab, json: bool) -> Output {
     lab.config();
     let config = std::fs::read_to_string(lab.state.path().join("publisher.toml")).expect("there");
     let arguments: &'static [&'static str] = if json { &["check", "--json"] } else { &["check"] };

@@ -28,6 +28,8 @@ pub(crate) struct Lab {
     /// The last question.
     pub(crate) question: Arc<Mutex<Option<HeartbeatRequest>>>,
     pub(crate) batch_bytes: usize,
+    /// More sections of the configuration.
+    pub(crate) sections: String,
     cloud: Option<JoinHandle<()>>,
 }
 
@@ -54,6 +56,7 @@ impl Lab {
             answer: Arc::new(Mutex::new(Some(HeartbeatReply { applied: None, directive: None }))),
             question: Arc::default(),
             batch_bytes: 768 << 10,
+            sections: String::new(),
             cloud: None,
         };
         lab.open_cloud().await;
@@ -109,11 +112,13 @@ impl Lab {
             interval_seconds = 0.2
             [admin]
             listen = "127.0.0.1:0"
+            {}
             "#,
             self.source.port(),
             self.nats.url(),
             self.state.path().display(),
             self.batch_bytes,
+            self.sections,
         );
         let path = self.state.path().join("publisher.toml");
         std::fs::write(&path, text).expect("written");

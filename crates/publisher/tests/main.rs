@@ -4,6 +4,8 @@
 mod capture;
 mod command;
 mod examples;
+mod filter;
+mod filter_snapshot;
 mod formats;
 mod harness;
 mod large;

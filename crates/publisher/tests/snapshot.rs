@@ -15,7 +15,7 @@ use tributary_wire::Batch;
 const SERIES: &str = "INSERT INTO app.t (v) SELECT LEFT(UUID(), 8) FROM information_schema.columns a, information_schema.columns b LIMIT";
 
 /// A log that no longer tells where the tables came from.
-async fn forget(lab: &Lab) {
+pub(crate) async fn forget(lab: &Lab) {
     lab.sql(&["FLUSH BINARY LOGS"]).await;
     purge(lab).await;
 }

@@ -112,6 +112,7 @@ fn table(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> {
     let in_parentheses = like.eat_symbol(b'(');
     if like.eat("LIKE").is_some() {
         finding.read(&mut like)?;
+        finding.ddl.like = true;
         if in_parentheses {
             like.eat_symbol(b')').then_some(())?;
         }

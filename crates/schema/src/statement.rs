@@ -56,6 +56,8 @@ pub struct Ddl {
     pub if_not_exists: bool,
     /// `OR REPLACE` is there.
     pub or_replace: bool,
+    /// It is a CREATE TABLE … LIKE: what it makes is defined elsewhere, by the table in `reads`.
+    pub like: bool,
     /// It is a CREATE TABLE that a SELECT fills. The binlog holds one only when the session's
     /// `binlog_format` was not ROW: its rows follow from the statement, and are not logged.
     pub filled_by_select: bool,
@@ -206,6 +208,7 @@ impl Ddl {
             if_exists: false,
             if_not_exists: false,
             or_replace: false,
+            like: false,
             filled_by_select: false,
             starts_transaction: false,
             system_versioning: false,

@@ -9,7 +9,7 @@ use crate::watermark::{Parked, Watermark};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tributary_wire::{DeviceId, Position};
+use tributary_wire::{DeviceId, Position, Retention};
 
 /// Where a device belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Knowledge {
     pub lag_us: u64,
     /// The published position of its newest heartbeat.
     pub published: Option<Position>,
+    /// How long its source still keeps what is not known to be applied, as its newest heartbeat says.
+    pub retention: Option<Retention>,
     /// What is suspected to be lost at the end of the stream: see [`crate::heartbeat`].
     pub suspicion: Option<crate::rewind::Suspicion>,
 }

@@ -6,6 +6,7 @@ use crate::directory::{Directory, Placement};
 use crate::metrics;
 use crate::ownership::Owned;
 use crate::provision;
+use crate::retention;
 use crate::rewind::{Progress, Suspicion, gap_is_open};
 use crate::watermark::Watermark;
 use async_nats::jetstream::Context;
@@ -105,7 +106,10 @@ impl Heartbeats {
         partition: u32,
         request: &HeartbeatRequest,
     ) -> Option<HeartbeatReply> {
-        self.directory.update(device, |known| known.published = request.published);
+        self.directory.update(device, |known| {
+            known.published = request.published;
+            retention::told(device, known, request.retention);
+        });
         let shard = match self.directory.locate(device).await {
             Placement::At { shard, .. } => shard,
             Placement::Undecided { .. } => return None,

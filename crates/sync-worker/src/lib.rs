@@ -50,6 +50,7 @@ pub mod provision;
 mod render;
 pub mod replay;
 mod report;
+mod retention;
 pub mod rewind;
 pub mod route;
 pub mod scrape;

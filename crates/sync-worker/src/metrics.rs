@@ -54,6 +54,8 @@ pub const RETRIES: &str = "tributary_retries_total";
 pub const PARTITIONS_OWNED: &str = "tributary_partitions_owned";
 /// Devices parked, of those this replica has seen.
 pub const PARKED_DEVICES: &str = "tributary_parked_devices";
+/// Devices whose servers will soon purge what is not backed up.
+pub const DEVICES_AT_RISK: &str = "tributary_devices_at_risk";
 /// Heartbeats answered.
 pub const HEARTBEATS: &str = "tributary_heartbeats_answered_total";
 
@@ -101,5 +103,10 @@ pub fn describe() {
     describe_counter!(RETRIES, Unit::Count, "Transactions tried again, by class of the error");
     describe_gauge!(PARTITIONS_OWNED, Unit::Count, "Partitions whose lease this replica holds");
     describe_gauge!(PARKED_DEVICES, Unit::Count, "Devices that are parked");
+    describe_gauge!(
+        DEVICES_AT_RISK,
+        Unit::Count,
+        "Devices whose servers will soon purge what is not backed up"
+    );
     describe_counter!(HEARTBEATS, Unit::Count, "Heartbeats answered");
 }

@@ -5,6 +5,7 @@ use crate::intake::Lanes;
 use crate::lane::Health;
 use crate::metrics;
 use crate::report::now_us;
+use crate::retention;
 use ::metrics::gauge;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,14 +36,16 @@ impl Scrape {
     /// Sets the gauges.
     pub fn set(&self) {
         self.shards();
-        let mut parked = 0u32;
+        let (mut parked, mut at_risk) = (0u32, 0u32);
         let (now, mut seen) = (now_us(), BTreeSet::new());
         self.directory.for_each(|device, known| {
             parked += u32::from(is_parked(known));
+            at_risk += u32::from(retention::is_at_risk(known));
             self.device(device, known, now);
             seen.insert(device.clone());
         });
         gauge!(metrics::PARKED_DEVICES).set(parked);
+        gauge!(metrics::DEVICES_AT_RISK).set(at_risk);
         let mut last = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         last.difference(&seen).for_each(|device| self.gone(device));
         *last = seen;

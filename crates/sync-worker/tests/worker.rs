@@ -129,6 +129,7 @@ pub(crate) async fn heartbeat(
         published,
         head: published,
         version: "test".into(),
+        retention: None,
         snapshot: None,
     };
     let answer = client.request(device.heartbeat_subject(), request.encode().into());

@@ -21,9 +21,27 @@ pub struct HeartbeatRequest {
     pub head: Option<Position>,
     /// The publisher's version.
     pub version: String,
+    /// How long the source still keeps what is not known to be applied; `None` from an older publisher, and before
+    /// it has looked.
+    #[serde(default)]
+    pub retention: Option<Retention>,
     /// How far the snapshot has come that is under way.
     #[serde(default)]
     pub snapshot: Option<SnapshotProgress>,
+}
+
+/// How long a source keeps of its binlog what is not known to be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// Seconds until the source may purge the oldest event that is not known to be applied; `None` without a
+    /// limit, or while it is not known.
+    pub seconds_left: Option<u64>,
+    /// How much of the limit is used, in percent: 0 when everything is applied.
+    pub used_percent: u32,
+    /// Size of all binlog files in bytes.
+    pub log_bytes: u64,
+    /// How fast the binlog grows; `None` before it is known.
+    pub bytes_per_second: Option<u64>,
 }
 
 /// How far a snapshot has come.

@@ -35,7 +35,9 @@ pub use device::{DeviceId, InvalidDeviceId, subject};
 pub use draft::TableColumns;
 pub use error::DecodeError;
 pub use frame::{MAGIC, VERSION};
-pub use heartbeat::{Applied, Directive, HeartbeatReply, HeartbeatRequest, SnapshotProgress};
+pub use heartbeat::{
+    Applied, Directive, HeartbeatReply, HeartbeatRequest, Retention, SnapshotProgress,
+};
 pub use partition::partition;
 pub use position::Position;
 pub use snapshot::{Chunk, Item, Names, SnapshotCursor};

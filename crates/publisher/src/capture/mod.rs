@@ -30,6 +30,7 @@ mod statement;
 mod transaction;
 mod xa;
 
+use crate::filter::Filter;
 pub use large::StoredBody;
 pub use place::Log;
 pub use scope::Watch;
@@ -79,6 +80,18 @@ pub enum CaptureError {
         "the log does not continue from {0}: it was reset, or belongs to another server; the device needs a new snapshot"
     )]
     NotThere(Position),
+    /// A change that the filter cannot carry exactly, or not without telling what must not leave.
+    #[error("at {at}: {reason}: {remedy}")]
+    Filter {
+        /// The last position before it.
+        at: Position,
+        /// What is wrong with it.
+        reason: String,
+        /// What a person can do.
+        remedy: String,
+        /// A snapshot would bring what is missing.
+        needs_snapshot: bool,
+    },
     /// One row or statement that no message can hold.
     #[error(
         "at {at}: a change of {bytes} bytes does not fit a message: raise max_payload in nats-server's configuration above it"
@@ -132,7 +145,7 @@ struct Mapped {
     /// The event's body, for telling a table that was defined anew.
     definition: Vec<u8>,
     plan: Arc<TablePlan>,
-    /// Not carried: a system table, or one that a snapshot has still to come to. Its rows are counted,
+    /// Not carried: a system table, one that the filter leaves, or one that a snapshot has still to come to. Its rows are counted,
     /// so that positions do not depend on it.
     left: bool,
     /// The scope when this was decided.
@@ -170,6 +183,7 @@ pub struct Capture {
     message_bytes_max: usize,
     body_bytes_soft: usize,
     system_time_zone: String,
+    filter: Arc<Filter>,
 }
 
 /// Table maps are repeated before every statement; one entry per table that was written lately.
@@ -180,7 +194,9 @@ const MAPS_MAX: usize = 4096;
 impl Capture {
     /// Goes on from `from`, reading at the boundary `resume` (at or before it). No message will be
     /// larger than `message_bytes_max`; a batch is sealed when it holds `body_bytes_soft` uncompressed.
-    /// `system_time_zone` is what `SYSTEM` means on the device, as an offset such as `+08:00`.
+    /// `system_time_zone` is what `SYSTEM` means on the device, as an offset such as `+08:00`. `filter`
+    /// says what is carried. `filter`
+    /// says what is carried.
     pub fn new(
         header: Header,
         from: Position,
@@ -188,6 +204,7 @@ impl Capture {
         message_bytes_max: usize,
         body_bytes_soft: usize,
         system_time_zone: String,
+        filter: Arc<Filter>,
     ) -> Self {
         let builder = BatchBuilder::new(header, from, message_bytes_max);
         // Where another epoch begins nothing of it was carried.
@@ -213,6 +230,7 @@ impl Capture {
             message_bytes_max,
             body_bytes_soft,
             system_time_zone,
+            filter,
         }
     }
 

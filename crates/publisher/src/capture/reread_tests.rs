@@ -1,6 +1,8 @@
 //! Whoever reads a log again, from wherever a batch ended, carries exactly what comes after it.
 
 use super::{Capture, LogEvent};
+use crate::filter::{Filter, FilterConfig};
+use std::sync::Arc;
 use tributary_binlog::Event;
 use tributary_wire::{Batch, Header, Limits, Position, Resume, Run, Seal};
 
@@ -49,7 +51,9 @@ fn read(log: &[u8], from: Position, resume: &Resume) -> Vec<Seal> {
     };
     let begin = resume.position;
     // So small that nearly every row ends a batch.
-    let mut capture = Capture::new(header, from, begin, 1 << 20, 100, "+00:00".into());
+    let filter = Arc::new(Filter::new(&FilterConfig::default()).expect("carries everything"));
+    let zone = "+00:00".into();
+    let mut capture = Capture::new(header, from, begin, 1 << 20, 100, zone, filter);
     let mut seals = Vec::new();
     for log in events(log, begin.offset) {
         capture.take(&log, &mut seals).expect("is carried");

@@ -1,11 +1,12 @@
 //! Table maps and the rows that they describe.
 
-use super::{Capture, CaptureError, LogEvent, MAPS_MAX, Mapped, SYSTEM_DATABASES};
+use super::{Capture, CaptureError, LogEvent, MAPS_MAX, Mapped};
+use crate::filter::Decision;
 use std::convert::Infallible;
 use std::io::Read;
 use std::sync::Arc;
 use tributary_binlog::{RowStream, Rows, Step, TablePlan, table_map};
-use tributary_wire::{Op, Pushed, Seal, TableColumns};
+use tributary_wire::{ColumnShape, Op, Pushed, Seal, TableColumns};
 
 impl Capture {
     pub(super) fn table_map(&mut self, data: &[u8]) -> Result<(), CaptureError> {
@@ -16,17 +17,34 @@ impl Capture {
         if self.maps.get(&table_id).is_some_and(is_known) {
             return Ok(());
         }
-        let left =
-            SYSTEM_DATABASES.contains(&database.as_str()) || !self.scope.is_live(&database, &table);
+        let left = self.filter.decide(&database, &table) == Decision::Left
+            || !self.scope.is_live(&database, &table);
         let plan = TablePlan::compile(data, self.server)
             .and_then(|plan| if left { Ok(plan) } else { plan.with_names() })
-            .map(Arc::new)
             .map_err(|source| self.event_error(source))?;
+        let plan = if left { plan } else { self.narrowed(plan, data)? };
+        let plan = Arc::new(plan);
         if self.maps.len() >= MAPS_MAX {
             self.maps.clear();
         }
         self.maps.insert(table_id, Mapped { definition: data.to_vec(), plan, left, generation });
         Ok(())
+    }
+
+    /// Without the columns that stay on the device.
+    fn narrowed(&self, plan: TablePlan, data: &[u8]) -> Result<TablePlan, CaptureError> {
+        let shape = Arc::clone(&plan.shape);
+        let (database, table) = (&shape.database, &shape.table);
+        if !self.filter.touches(database, table) {
+            return Ok(plan);
+        }
+        let choose = |_, column: &ColumnShape| self.filter.column(database, table, &column.name);
+        plan.with_columns(data, self.server, choose, self.filter.digest()).map_err(|error| CaptureError::Filter {
+            at: self.read(),
+            reason: format!("the filter's rules for the columns of {database}.{table} cannot be kept: {error}"),
+            remedy: "change the rule as docs/configuration.md says, give the table a primary key, or exclude the table; then start again".to_owned(),
+            needs_snapshot: false,
+        })
     }
 
     pub(super) fn rows(
@@ -129,6 +147,10 @@ impl Capture {
         if self.skip_one() {
             return Ok(true);
         }
+        if matches!(step, Step::Withheld) {
+            self.builder.skip(1);
+            return Ok(true);
+        }
         if !carried {
             self.builder.skip(1);
             self.scope.note_left(&plan.shape, 1);
@@ -146,7 +168,7 @@ impl Capture {
 
     fn push_step(&mut self, step: &Step<'_>, op: Op, plan: &TablePlan) -> Pushed {
         let row = match step {
-            Step::Done => return Pushed::Taken,
+            Step::Done | Step::Withheld => return Pushed::Taken,
             Step::Piece(bytes) => return self.builder.piece(bytes),
             Step::Row(row) => row,
         };

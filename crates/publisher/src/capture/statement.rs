@@ -2,9 +2,10 @@
 
 use super::scope::Concern;
 use super::{Capture, CaptureError, LogEvent};
+use crate::filter::{Carriage, Decision, Session};
 use tributary_binlog::{BinlogError, QueryEvent};
 use tributary_schema::{SqlMode, TransactionKind};
-use tributary_wire::{Pushed, Seal, Statement};
+use tributary_wire::{Pushed, Seal, SnapshotCursor, Statement};
 
 impl Capture {
     pub(super) fn query(
@@ -82,7 +83,11 @@ impl Capture {
 
     /// True for a statement whose effect was carried before, or is still to be brought by the snapshot
     /// under way.
-    fn is_still_to_come(&mut self, query: &QueryEvent<'_>) -> bool {
+    fn is_still_to_come(
+        &mut self,
+        query: &QueryEvent<'_>,
+        class: &tributary_schema::Statement,
+    ) -> bool {
         use tributary_schema::Statement as Class;
         if self.open.as_ref().is_some_and(|open| open.known) {
             return true;
@@ -90,14 +95,16 @@ impl Capture {
         if !self.scope.is_watchful() {
             return false;
         }
-        let class = tributary_schema::classify(query.sql, SqlMode(query.sql_mode));
-        let ddl = if let Class::Ddl(ddl) = &class { Some(ddl) } else { None };
+        let ddl = if let Class::Ddl(ddl) = class { Some(ddl) } else { None };
         self.scope.note_statement(ddl, &query.database);
         match ddl.map(|ddl| self.scope.concern(ddl, &query.database)) {
             Some(Concern::Leave) => true,
             Some(Concern::FallBack(cursor)) => {
-                // Lower than before is safe for what this batch holds already.
-                self.set_cursor(Some(cursor));
+                // Lower than before is safe for what this batch holds already. The cursor leaves the
+                // device, and names nothing that stays.
+                let is_named = self.filter.database(&cursor.database) == Decision::Carried;
+                let start = SnapshotCursor { complete: true, ..SnapshotCursor::default() };
+                self.set_cursor(Some(if is_named { cursor } else { start }));
                 true
             }
             Some(Concern::Carry) => false,
@@ -115,7 +122,12 @@ impl Capture {
         if !self.tell()? {
             return Ok(());
         }
-        let left = self.is_still_to_come(query);
+        let mode = SqlMode(query.sql_mode);
+        let class = tributary_schema::classify(query.sql, mode);
+        let session = Session { database: &query.database, sql: query.sql, mode };
+        let carriage = self.filter.statement(&class, session);
+        // What a snapshot still brings needs no filter to judge the way it came about.
+        let left = carriage == Ok(Carriage::Left) || self.is_still_to_come(query, &class);
         if self.skip_one() {
             return Ok(());
         }
@@ -123,8 +135,25 @@ impl Capture {
             self.builder.skip(1);
             return Ok(());
         }
+        let carriage = carriage.map_err(|refusal| CaptureError::Filter {
+            at: self.read(),
+            reason: refusal.reason,
+            remedy: refusal.remedy.to_owned(),
+            needs_snapshot: refusal.needs_snapshot,
+        })?;
+        let statement = self.carried(log, query, carriage);
+        let mut pushed = self.builder.statement(&statement);
+        if pushed == Pushed::Full {
+            sealed.push(self.seal()?);
+            pushed = self.builder.statement(&statement);
+        }
+        self.taken(pushed)
+    }
+
+    /// The statement as it is carried.
+    fn carried(&self, log: &LogEvent<'_>, query: &QueryEvent<'_>, carriage: Carriage) -> Statement {
         let [charset_client, collation_connection, collation_server] = query.charsets;
-        let statement = Statement {
+        let mut statement = Statement {
             database: query.database.clone(),
             sql: query.sql.to_vec(),
             sql_mode: query.sql_mode,
@@ -137,11 +166,13 @@ impl Capture {
             time_zone: self.time_zone(&query.time_zone),
             explicit_defaults_for_timestamp: query.explicit_defaults_for_timestamp,
         };
-        let mut pushed = self.builder.statement(&statement);
-        if pushed == Pushed::Full {
-            sealed.push(self.seal()?);
-            pushed = self.builder.statement(&statement);
+        if let Carriage::Changed { sql, without_database, without_foreign_key_checks } = carriage {
+            statement.sql = sql.unwrap_or(statement.sql);
+            statement.no_foreign_key_checks |= without_foreign_key_checks;
+            if without_database {
+                statement.database.clear();
+            }
         }
-        self.taken(pushed)
+        statement
     }
 }

@@ -1,5 +1,6 @@
 //! Rows as the server answers a SELECT with them, in wire form.
 
+use super::columns::Columns;
 use super::json;
 use crate::Error;
 use mysql_async::Value;
@@ -54,20 +55,34 @@ impl Arena {
     ///
     /// # Errors
     /// [`Error::Snapshot`] for a value that its column cannot hold.
-    pub(crate) fn push(&mut self, shape: &TableShape, row: Vec<Value>) -> Result<(), Error> {
-        let mut buffer = ColumnBuffer::default();
-        for (column, value) in shape.columns.iter().zip(row) {
-            buffer.clear();
-            write(column, &value, &mut buffer).ok_or_else(|| Error::Snapshot {
+    pub(crate) fn push(&mut self, columns: &Columns, row: Vec<Value>) -> Result<(), Error> {
+        let shape = &columns.whole;
+        let (mut cell, mut masked) = (ColumnBuffer::default(), ColumnBuffer::default());
+        for (nth, (column, value)) in shape.columns.iter().zip(row).enumerate() {
+            cell.clear();
+            let strange = || Error::Snapshot {
                 reason: format!(
                     "{}.{}: column {} ({:?}) holds a value that this build does not know",
                     shape.database, shape.table, column.name, column.kind
                 ),
-            })?;
-            self.bytes.extend_from_slice(buffer.encoded());
-            self.ends.push(self.bytes.len());
+            };
+            write(column, &value, &mut cell).ok_or_else(strange)?;
+            let Some(selection) = &columns.selection else {
+                self.add(cell.encoded());
+                continue;
+            };
+            if selection.place(nth).is_some() {
+                masked.clear();
+                selection.write(nth, cell.encoded(), &mut masked).map_err(|_| strange())?;
+                self.add(masked.encoded());
+            }
         }
         Ok(())
+    }
+
+    fn add(&mut self, cell: &[u8]) {
+        self.bytes.extend_from_slice(cell);
+        self.ends.push(self.bytes.len());
     }
 }
 

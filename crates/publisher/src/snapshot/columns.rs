@@ -2,18 +2,27 @@
 
 use super::json;
 use crate::Error;
+use crate::filter::Filter;
 use mysql_async::Row;
 use std::sync::Arc;
+use tributary_binlog::{Room, Selection};
 use tributary_schema::quote;
 use tributary_wire::{ColumnKind, ColumnShape, TableShape};
 
 /// How a table's rows are selected, and what they become.
 #[derive(Debug, Clone)]
 pub(crate) struct Columns {
-    /// The shape of its rows.
+    /// The shape of its rows as they are sent.
     pub(crate) shape: Arc<TableShape>,
-    /// One expression for each column.
+    /// The shape of its rows as they are read: all columns.
+    pub(crate) whole: Arc<TableShape>,
+    /// What becomes of them in between; `None` where all are sent as they are.
+    pub(crate) selection: Option<Selection>,
+    /// One expression for each column that is read.
     pub(crate) select: String,
+    /// The same, one by one.
+    expressions: Vec<String>,
+    rooms: Vec<Room>,
     /// Character set and collation of the key's text columns, in key order.
     pub(crate) key_text: Vec<Option<(String, String)>>,
     /// It can be read range by range.
@@ -26,7 +35,8 @@ pub(crate) fn question(database: &str, table: &str) -> String {
         "SELECT c.column_name, c.data_type, c.column_type, c.is_nullable, c.character_set_name, \
          c.collation_name, COALESCE(o.id, 0), COALESCE(c.datetime_precision, 0), \
          COALESCE(c.numeric_scale, 0), COALESCE(c.character_octet_length, 0), \
-         COALESCE(k.seq_in_index, 0), COALESCE(k.sub_part, 0) \
+         COALESCE(k.seq_in_index, 0), COALESCE(k.sub_part, 0), \
+         COALESCE(c.numeric_precision, 0) \
          FROM information_schema.columns c \
          LEFT JOIN information_schema.collations o ON o.collation_name = c.collation_name \
          LEFT JOIN information_schema.statistics k ON k.table_schema = c.table_schema \
@@ -44,6 +54,7 @@ struct Column {
     key: u64,
     /// Only its beginning is part of the key.
     in_part: bool,
+    room: Room,
 }
 
 impl Columns {
@@ -73,13 +84,46 @@ impl Columns {
         let primary_key: Vec<u16> = key.iter().filter_map(|&at| u16::try_from(at).ok()).collect();
         let key_text = key.iter().map(|&at| columns[at].text.clone()).collect();
         let ordered = key.iter().all(|&at| is_ordered(columns[at].shape.kind));
-        let select =
-            columns.iter().map(|column| column.select.as_str()).collect::<Vec<_>>().join(",");
+        let expressions: Vec<String> = columns.iter().map(|c| c.select.clone()).collect();
+        let select = expressions.join(",");
+        let rooms = columns.iter().map(|column| column.room).collect();
         let by_range = !primary_key.is_empty() && ordered;
         let columns = columns.into_iter().map(|column| column.shape).collect();
         let (database, table) = (database.to_owned(), table.to_owned());
         let shape = Arc::new(TableShape { database, table, columns, primary_key });
-        Ok(Some(Self { shape, select, key_text, by_range }))
+        let whole = Arc::clone(&shape);
+        let selection = None;
+        Ok(Some(Self { shape, whole, selection, select, expressions, rooms, key_text, by_range }))
+    }
+
+    /// Without what the filter leaves out. What it does not have to know of a value is not read.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] for rules with which rows could not be copied exactly.
+    pub(crate) fn narrowed(self, filter: &Filter) -> Result<Self, Error> {
+        let TableShape { database, table, .. } = &*self.whole;
+        if !filter.touches(database, table) {
+            return Ok(self);
+        }
+        let room = |at: usize| self.rooms.get(at).copied().unwrap_or_default();
+        let choose = |_, column: &ColumnShape| filter.column(database, table, &column.name);
+        let selection = Selection::new(&self.whole, room, choose, filter.digest());
+        let selection = selection.map_err(|error| Error::Snapshot {
+            reason: format!(
+                "the filter's rules for the columns of {database}.{table} cannot be kept: {error}"
+            ),
+        })?;
+        let Some(selection) = selection else { return Ok(self) };
+        let expression = |(at, expression): (usize, &String)| {
+            if selection.reads(at) { expression.clone() } else { "NULL".to_owned() }
+        };
+        let expressions = self.expressions.iter().enumerate().map(expression);
+        let select = expressions.collect::<Vec<_>>().join(",");
+        // Hashes have another order than their values: no range of them is a range of the others.
+        let keeps = |&at: &u16| selection.keeps(usize::from(at));
+        let by_range = self.by_range && self.whole.primary_key.iter().all(keeps);
+        let shape = Arc::clone(selection.shape());
+        Ok(Self { shape, selection: Some(selection), select, by_range, ..self })
     }
 
     /// The key's columns, quoted.
@@ -186,7 +230,19 @@ fn column(row: &Row) -> Option<Column> {
         scale: u16::try_from(scale).unwrap_or(u16::MAX),
     };
     let text = text(4)?.zip(text(5)?).filter(|_| kind == K::Text);
-    Some(Column { shape, select, text, key: number(10)?, in_part: number(11)? > 0 })
+    let bytes = match data_type.as_str() {
+        "tinyint" => 1,
+        "smallint" => 2,
+        "mediumint" => 3,
+        "int" => 4,
+        "bigint" => 8,
+        _ => number(9)?.max(scale),
+    };
+    let room = Room {
+        bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+        digits: u32::try_from(number(12)?).ok()?,
+    };
+    Some(Column { shape, select, text, key: number(10)?, in_part: number(11)? > 0, room })
 }
 
 /// The number in `bit(12)`.

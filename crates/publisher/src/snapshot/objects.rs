@@ -3,21 +3,25 @@
 use super::TableName;
 use super::catalog::{Catalog, literal, statement, system_databases};
 use crate::Error;
+use crate::filter::{Carriage, Decision, Filter, Session};
 use mysql_async::Row;
 use std::collections::HashMap;
-use tributary_schema::quote;
+use tributary_schema::{SqlMode, classify, quote};
 use tributary_wire::{Item, Names, Statement};
 
 /// An item and the statement it refers to.
 pub(super) type Step = (Item, Option<Statement>);
 
-/// What there is: everything else that the target holds of this device goes.
-pub(super) async fn inventory(catalog: &mut Catalog) -> Result<Vec<Step>, Error> {
-    let databases = catalog.databases().await?;
+/// What there is, as far as it is carried: everything else that the target holds of this device goes,
+/// and with it what a former filter let pass. What the filter leaves is not named here.
+pub(super) async fn inventory(catalog: &mut Catalog, filter: &Filter) -> Result<Vec<Step>, Error> {
+    let mut databases = catalog.databases().await?;
+    databases.retain(|database| filter.database(&database.name) == Decision::Carried);
     let tables = catalog.tables().await?.into_iter().map(|table| table.name);
     let views = catalog.views().await?;
     let mut names: HashMap<String, Vec<String>> = HashMap::new();
-    for (database, table) in tables.chain(views) {
+    let carried = |name: &TableName| filter.decide(&name.0, &name.1) == Decision::Carried;
+    for (database, table) in tables.chain(views).filter(carried) {
         names.entry(database).or_default().push(table);
     }
     let all = databases.iter().map(|database| &database.name).collect::<Names>();
@@ -39,12 +43,22 @@ pub(super) async fn inventory(catalog: &mut Catalog) -> Result<Vec<Step>, Error>
 }
 
 /// Views, triggers, routines and events. `None` when one went away in the meantime.
-pub(super) async fn definitions(catalog: &mut Catalog) -> Result<Option<Vec<Step>>, Error> {
+///
+/// # Errors
+/// [`Error::Snapshot`] for one that the filter carries and that cannot be made without what it leaves.
+pub(super) async fn definitions(
+    catalog: &mut Catalog,
+    filter: &Filter,
+) -> Result<Option<Vec<Step>>, Error> {
     let mut steps = Vec::new();
     let mut views = Vec::new();
-    for name in catalog.views().await? {
+    let mut names = catalog.views().await?;
+    names.retain(|name| filter.decide(&name.0, &name.1) == Decision::Carried);
+    for name in names {
         let Some(text) = catalog.definition("VIEW", &name, 1).await? else { return Ok(None) };
-        views.push((name, text));
+        if is_carried(filter, &name, &text, 0)? {
+            views.push((name, text));
+        }
     }
     for (name, text) in in_order(views) {
         // SHOW CREATE VIEW begins with CREATE, whatever follows.
@@ -52,7 +66,8 @@ pub(super) async fn definitions(catalog: &mut Catalog) -> Result<Option<Vec<Step
         steps.push((Item::Statement(0), Some(statement(text, &name.0, 0))));
     }
     for (what, question, column) in code() {
-        let found: Vec<TableName> = catalog.query(&question).await?;
+        let mut found: Vec<TableName> = catalog.query(&question).await?;
+        found.retain(|name| filter.database(&name.0) == Decision::Carried);
         for name in found {
             let Some(text) = catalog.definition(what, &name, column).await? else {
                 return Ok(None);
@@ -64,6 +79,18 @@ pub(super) async fn definitions(catalog: &mut Catalog) -> Result<Option<Vec<Step
         }
     }
     Ok(Some(steps))
+}
+
+/// Whether the filter carries a definition.
+fn is_carried(filter: &Filter, name: &TableName, text: &str, mode: u64) -> Result<bool, Error> {
+    let (sql, mode) = (text.as_bytes(), SqlMode(mode));
+    let session = Session { database: &name.0, sql, mode };
+    match filter.statement(&classify(sql, mode), session) {
+        Ok(carriage) => Ok(carriage != Carriage::Left),
+        Err(refusal) => Err(Error::Snapshot {
+            reason: format!("{}.{}: {}: {}", name.0, name.1, refusal.reason, refusal.remedy),
+        }),
+    }
 }
 
 /// A view stands behind those that it reads. SHOW CREATE VIEW names them in full, in backticks.

@@ -6,9 +6,11 @@ use super::columns::Columns;
 use super::window::Ask;
 use super::{Exact, Opened, Reading, Rows, TableName, Verdict, key, objects};
 use crate::config::Config;
+use crate::filter::{Decision, Filter};
 use crate::source::Facts;
 use crate::{Error, metrics};
 use mysql_async::prelude::Queryable;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -19,6 +21,8 @@ use tributary_wire::{Item, SnapshotCursor, SnapshotProgress};
 pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) facts: Facts,
+    /// What is copied.
+    pub(crate) filter: Arc<Filter>,
     /// To the loop that owns capture.
     pub(crate) asks: mpsc::Sender<Ask>,
 }
@@ -100,19 +104,33 @@ impl Reader {
             self.chunk().await?;
             return Ok(true);
         }
-        self.tables = self.catalog.tables().await?;
+        self.tables = self.tables().await?;
         let here = (self.cursor.database.clone(), self.cursor.table.clone());
         let Some(next) = self.tables.iter().find(|table| table.name > here).cloned() else {
             return Ok(!self.finish().await?);
         };
         self.refuse(&next)?;
         self.chunk_rows = ROWS_FIRST;
-        match self.catalog.columns(&next.name).await? {
+        match self.columns(&next.name).await? {
             None => {}
             Some(columns) if columns.by_range => self.define(&next.name).await?,
             Some(_) => self.whole(&next).await?,
         }
         Ok(true)
+    }
+
+    /// The tables that are copied.
+    async fn tables(&mut self) -> Result<Vec<Table>, Error> {
+        let filter = &self.context.filter;
+        let mut tables = self.catalog.tables().await?;
+        tables.retain(|table| filter.decide(&table.name.0, &table.name.1) == Decision::Carried);
+        Ok(tables)
+    }
+
+    /// A table's columns, as far as they are copied; `None` for a table that is gone.
+    async fn columns(&mut self, name: &TableName) -> Result<Option<Columns>, Error> {
+        let columns = self.catalog.columns(name).await?;
+        columns.map(|columns| columns.narrowed(&self.context.filter)).transpose()
     }
 
     /// What cannot be copied is said before it is missed.
@@ -132,7 +150,11 @@ impl Reader {
     /// Says what there is: what else the target holds of this device goes.
     async fn inventory(&mut self) -> Result<bool, Error> {
         let Some(_) = self.open(None, false).await? else { return Ok(false) };
-        let items = objects::inventory(&mut self.catalog).await?;
+        if !self.context.filter.is_empty() {
+            // A view that cannot be copied is said before the tables are, and not after.
+            objects::definitions(&mut self.catalog, &self.context.filter).await?;
+        }
+        let items = objects::inventory(&mut self.catalog, &self.context.filter).await?;
         let cursor = Some(self.cursor.clone());
         let end = self.catalog.log_end().await?;
         let reading = self.reading(end, Exact::No, items, None, cursor);
@@ -142,8 +164,9 @@ impl Reader {
     /// Views and code, as they are after the last table; then nothing is left.
     async fn finish(&mut self) -> Result<bool, Error> {
         let Some(_) = self.open(None, false).await? else { return Ok(false) };
-        let mut items = objects::inventory(&mut self.catalog).await?;
-        let Some(definitions) = objects::definitions(&mut self.catalog).await? else {
+        let mut items = objects::inventory(&mut self.catalog, &self.context.filter).await?;
+        let definitions = objects::definitions(&mut self.catalog, &self.context.filter).await?;
+        let Some(definitions) = definitions else {
             return Ok(false);
         };
         items.extend(definitions);
@@ -179,7 +202,7 @@ impl Reader {
     async fn chunk(&mut self) -> Result<(), Error> {
         let name = (self.cursor.database.clone(), self.cursor.table.clone());
         let Some(opened) = self.open(Some(&name), false).await? else { return Ok(()) };
-        let columns = self.catalog.columns(&name).await?;
+        let columns = self.columns(&name).await?;
         let Some(columns) = columns.filter(|columns| columns.by_range) else {
             // Gone, or without its key: what the log says of that is carried already.
             self.cursor.complete = true;
@@ -251,7 +274,7 @@ impl Reader {
             let mut answer = answer.map_err(|e| lost(&self.context, e))?;
             while let Some(row) = answer.next().await.map_err(|e| lost(&self.context, e))? {
                 if arena.bytes() < CHUNK_BYTES_MAX {
-                    arena.push(shape, row.unwrap())?;
+                    arena.push(columns, row.unwrap())?;
                 } else {
                     // Read to its end all the same: the connection has to be free again.
                     self.chunk_rows = arena.len().max(1);
@@ -271,14 +294,14 @@ impl Reader {
         if !matches!(table.engine.to_lowercase().as_str(), "innodb" | "rocksdb" | "ndbcluster") {
             return Err(Error::Snapshot {
                 reason: format!(
-                    "{}.{} has no primary key, and its engine {} no transactions: what it holds at one moment cannot be read without a lock; give it a primary key, run ALTER TABLE … ENGINE=InnoDB, or exclude it with a filter",
+                    "{}.{} has no primary key that its rows can be read by, and its engine {} no transactions: what it holds at one moment cannot be read without a lock; give it a primary key, run ALTER TABLE … ENGINE=InnoDB, or exclude it with a filter",
                     name.0, name.1, table.engine
                 ),
             });
         }
         let Some(opened) = self.open(Some(name), true).await? else { return Ok(()) };
         let Some(item) = self.definition(name).await? else { return Ok(()) };
-        let Some(columns) = self.catalog.columns(name).await? else { return Ok(()) };
+        let Some(columns) = self.columns(name).await? else { return Ok(()) };
         let (end, exact) = self.catalog.begin(&opened).await?;
         if exact == Exact::No {
             // Another transaction was just ending: whether it is seen cannot be told.
@@ -341,7 +364,7 @@ impl Reader {
             let mut more = true;
             while more && arena.bytes() < CHUNK_BYTES && arena.len() < ROWS_MAX {
                 match answer.next().await.map_err(|e| lost(&self.context, e))? {
-                    Some(row) => arena.push(shape, row.unwrap())?,
+                    Some(row) => arena.push(columns, row.unwrap())?,
                     None => more = false,
                 }
             }

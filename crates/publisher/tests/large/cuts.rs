@@ -4,10 +4,13 @@ use super::model::{Changes, Model};
 use super::sizes::{random, run, source};
 use crate::harness::{DEVICE, Lab};
 use std::io::{Cursor, Read};
+use std::sync::Arc;
 use tributary_binlog::Event;
 use tributary_publisher::capture::{Capture, LogEvent, StoredBody};
+use tributary_publisher::filter::{Filter, FilterConfig, MaskConfig, MaskWith, NamesConfig};
 use tributary_publisher::source::Source;
 use tributary_publisher::tail::Tail;
+use tributary_runtime::Secret;
 use tributary_testkit::Flavour;
 use tributary_wire::{Batch, Header, Limits, Position, Resume, Seal};
 
@@ -85,10 +88,22 @@ fn header(at: Position) -> Header {
 
 /// Reads the events from `from` on.
 fn read(events: &[Recorded], from: Position, how: Reading) -> Vec<Batch> {
+    let filter = Filter::new(&FilterConfig::default()).expect("carries everything");
+    read_with(&Arc::new(filter), events, from, how)
+}
+
+/// The same through a filter.
+fn read_with(
+    filter: &Arc<Filter>,
+    events: &[Recorded],
+    from: Position,
+    how: Reading,
+) -> Vec<Batch> {
     let resume = if from.file == 0 { Position::boundary(1, 1, 4) } else { from.floor() };
     let Reading { message_bytes, batch_bytes, all_held } = how;
     let zone = "+00:00".to_owned();
-    let mut capture = Capture::new(header(from), from, resume, message_bytes, batch_bytes, zone);
+    let (header, filter) = (header(from), Arc::clone(filter));
+    let mut capture = Capture::new(header, from, resume, message_bytes, batch_bytes, zone, filter);
     let mut sealed: Vec<Seal> = Vec::new();
     let after = |event: &&Recorded| event.span.is_none_or(|(start, _)| start >= resume.offset);
     for event in events.iter().filter(after) {
@@ -206,4 +221,69 @@ async fn every_reader_cuts_a_compressed_log_of_mysql_at_the_same_places() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_reader_cuts_a_compressed_log_of_mariadb_at_the_same_places() {
     every_reader_cuts_at_the_same_places(Flavour::MariaDb, "--log-bin-compress=ON").await;
+}
+
+/// Drops the large texts of `app.t`, hashes its large blobs, and keeps its large documents.
+fn narrow() -> Arc<Filter> {
+    let names = |names: &[&str]| NamesConfig {
+        exclude: names.iter().map(|&name| name.to_owned()).collect(),
+        ..NamesConfig::default()
+    };
+    let config = FilterConfig {
+        columns: names(&["app.t.t"]),
+        mask: vec![MaskConfig { column: "app.t.b".into(), with: MaskWith::Hash }],
+        salt: Some(Secret::new("sixteen bytes and more")),
+        ..FilterConfig::default()
+    };
+    Arc::new(Filter::new(&config).expect("compiles"))
+}
+
+async fn a_filter_moves_no_cut(flavour: Flavour, compression: &str) {
+    let lab = Lab::start_with(flavour, &source().argument(compression)).await;
+    run(&lab, &statements()).await;
+    let events = record(&lab).await;
+    let (beginning, filter) = (Position::beginning(1), narrow());
+    let whole = Model::of(&read(&events, beginning, USUAL));
+    let batches = read_with(&filter, &events, beginning, USUAL);
+    let narrowed = Model::of(&batches);
+    assert!(narrowed.changes.keys().all(|at| whole.changes.contains_key(at)));
+    let is_piece = |change: &&String| change.starts_with("piece");
+    let pieces = |model: &Model| model.changes.values().filter(is_piece).count();
+    assert!(pieces(&narrowed) > 0 && pieces(&narrowed) < pieces(&whole), "{}", pieces(&narrowed));
+    // The rows are those of the whole copy, without `t` and with the hash of `b`.
+    let hash = |bytes: &Vec<u8>| {
+        let hash = filter.digest().digest(bytes);
+        hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes()
+    };
+    let mut wanted = whole.tables["app.t"].clone();
+    for row in &mut wanted {
+        row[2] = row[2].as_ref().map(hash);
+        row.remove(1);
+    }
+    let mut got = narrowed.tables["app.t"].clone();
+    wanted.sort();
+    got.sort();
+    assert!(got == wanted && got.iter().any(|row| row[1].is_some()), "app.t differs");
+    assert!(narrowed.tables["app.keyless"] == whole.tables["app.keyless"]);
+    // Every place where a batch can end is one where the next run can begin, under the filter too.
+    let mut so_far = Model::default();
+    for batch in read_with(&filter, &events, beginning, Reading { batch_bytes: 1, ..USUAL }) {
+        let end = batch.header.end;
+        so_far.take(std::slice::from_ref(&batch));
+        if !end.is_boundary() {
+            let mut model = so_far.clone();
+            model.take(&read_with(&filter, &events, end, USUAL));
+            assert!(model.tables == narrowed.tables, "from {end}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_moves_no_cut_in_a_log_of_mysql() {
+    a_filter_moves_no_cut(Flavour::MySql, "--binlog-transaction-compression=OFF").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_moves_no_cut_in_a_log_of_mariadb() {
+    a_filter_moves_no_cut(Flavour::MariaDb, "--log-bin-compress=OFF").await;
 }

@@ -39,6 +39,8 @@ pub struct StackOptions {
     pub lease_ttl_seconds: u64,
     /// Uncompressed bytes in a batch, at the most.
     pub batch_bytes: usize,
+    /// More sections of the publishers' configuration.
+    pub publisher_sections: String,
     /// `innodb_flush_log_at_trx_commit=1` and `sync_binlog=1` on devices and shards.
     pub durable: bool,
 }
@@ -93,6 +95,7 @@ impl StackOptions {
             heartbeat_seconds: 1.0,
             lease_ttl_seconds: 4,
             batch_bytes: 768 << 10,
+            publisher_sections: String::new(),
             durable: true,
         }
     }
@@ -377,13 +380,14 @@ fn device(
          [source]\nport = {}\nuser = \"tributary\"\npassword = \"tributary\"\nheartbeat_seconds = 2\n\
          [nats]\nurls = [\"{}\"]\nuser = \"{id}\"\npassword = \"{id}-password\"\n\
          [state]\ndir = \"{}\"\n[publish]\nbatch_bytes = {}\nack_timeout_seconds = 2\n\
-         [heartbeat]\ninterval_seconds = {:?}\n[admin]\nlisten = \"{}\"\n",
+         [heartbeat]\ninterval_seconds = {:?}\n[admin]\nlisten = \"{}\"\n{}\n",
         server.port(),
         nats.url(),
         directory.display(),
         options.batch_bytes,
         options.heartbeat_seconds,
-        admin.address()
+        admin.address(),
+        options.publisher_sections
     );
     let name = format!("publisher-{id}");
     let publisher = configure(options, "tributary-publisher", name, &text, admin, directory)?;

@@ -140,6 +140,15 @@ fn a_heartbeat_with_fields_of_a_later_version_is_read() {
 }
 
 #[test]
+fn a_heartbeat_of_a_publisher_that_says_nothing_of_retention_is_read() {
+    let mut value = serde_json::to_value(request()).expect("is JSON");
+    value.as_object_mut().expect("a map").remove("retention").expect("was there");
+    let earlier = rmp_serde::to_vec_named(&value).expect("encodes");
+    let wanted = HeartbeatRequest { retention: None, ..request() };
+    assert_eq!(HeartbeatRequest::decode(&earlier), Ok(wanted));
+}
+
+#[test]
 fn no_vector_is_left_out() {
     let mut wanted: Vec<String> = batches().into_iter().map(|(name, _)| name.to_owned()).collect();
     wanted.extend(["heartbeat-request".to_owned(), "heartbeat-reply".to_owned()]);

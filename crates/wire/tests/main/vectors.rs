@@ -217,6 +217,12 @@ pub(crate) fn request() -> HeartbeatRequest {
         published: Some(at(4700)),
         head: Some(at(5400)),
         version: "0.1.0".into(),
+        retention: Some(Retention {
+            seconds_left: Some(1_200_000),
+            used_percent: 7,
+            log_bytes: 5400,
+            bytes_per_second: None,
+        }),
         snapshot: Some(SnapshotProgress {
             tables_done: 3,
             tables: 40,
