@@ -195,19 +195,19 @@ impl Optional<'_> {
     }
 
     fn key_columns(&self, value: &mut Reader<'_>, prefixed: bool) -> Result<Vec<u16>, BinlogError> {
-        let mut key = Vec::new();
+        let (mut key, mut in_part) = (Vec::new(), false);
         while !value.is_empty() {
             let column = value.lenenc()?;
-            if prefixed {
-                value.lenenc()?;
-            }
+            in_part |= prefixed && value.lenenc()? > 0;
             let column = u16::try_from(column).ok().filter(|c| usize::from(*c) < self.shapes.len());
             let column = column.filter(|column| !key.contains(column));
             key.push(column.ok_or_else(|| {
                 value.error("the key names a column that is not there, or one twice")
             })?);
         }
-        Ok(key)
+        // The beginning of a value is no value: such a key neither bounds a value's size nor orders rows
+        // by it, so the row is told by all of its columns.
+        Ok(if in_part { Vec::new() } else { key })
     }
 
     /// Some count as one though their collation says nothing: MySQL's VECTOR (`is_character_type`),

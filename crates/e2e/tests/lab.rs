@@ -1,9 +1,11 @@
 //! What the tests share.
 
 use anyhow::{Result, bail};
+use mysql_async::prelude::Queryable;
 use std::time::{Duration, Instant};
 use tributary_testkit::Flavour;
-use tributary_testkit::stack::{Stack, StackOptions, Workload, built_binaries};
+use tributary_testkit::audit::Verdict;
+use tributary_testkit::stack::{Device, Stack, StackOptions, Workload, built_binaries, connect};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -65,4 +67,50 @@ pub(crate) async fn all_equal(stack: &Stack, workloads: Vec<Workload>) -> Result
         assert!(verdict.rows > 0, "nothing was compared");
     }
     Ok(())
+}
+
+/// Where random values come from: `TRIBUTARY_SEED`, or 1. It is printed, to be given again.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("TRIBUTARY_SEED").ok();
+    let seed = given.map_or(1, |text| text.parse().expect("TRIBUTARY_SEED is a number"));
+    println!("TRIBUTARY_SEED={seed}");
+    seed
+}
+
+/// Waits until every copy is complete; ends early when a device is parked or a service has ended.
+pub(crate) async fn arrived(stack: &mut Stack) -> Result<()> {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        for shard in &stack.shards {
+            let mut conn = connect(&shard.server).await?;
+            let sql = "SELECT CONCAT(device_id, ': ', parked_reason) FROM tributary.watermark \
+                       WHERE parked_reason IS NOT NULL";
+            // Not migrated yet is not parked.
+            if let Some(parked) = conn.query_first::<String, _>(sql).await.unwrap_or_default() {
+                bail!("parked: {parked}");
+            }
+        }
+        for service in stack.services() {
+            if !service.is_running() {
+                bail!("{} has ended\n{}", service.name, service.log_tail(15));
+            }
+        }
+        match stack.caught_up(Duration::from_millis(500)).await {
+            Err(error) if Instant::now() > until => {
+                let logs = stack.workers.iter().map(|worker| worker.log_tail(15));
+                bail!("{error}\n{}", logs.collect::<String>());
+            }
+            Err(_) => {}
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// Compares a device with its copy.
+pub(crate) async fn equal(stack: &Stack, device: &Device) -> Result<Verdict> {
+    let verdict = stack.verdict(device).await?;
+    if !verdict.equal() {
+        bail!("{}: {verdict}\n{:#?}", device.id, verdict.differences);
+    }
+    Ok(verdict)
 }

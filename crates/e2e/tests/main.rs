@@ -5,4 +5,7 @@ mod deaths;
 mod filter;
 mod isolation;
 mod lab;
+mod oracle;
+mod randomized;
 mod retention;
+mod snapshot;

@@ -101,6 +101,7 @@ async fn what_a_transaction_undoes_is_not_published_and_what_it_keeps_is() {
 async fn an_undoing_of_more_than_is_kept_stops_the_device() {
     let lab = Lab::start(Flavour::MariaDb).await;
     prepare(&lab).await;
+    become_known(&lab).await;
     lab.sql(&[
         "USE app",
         "BEGIN",

@@ -11,14 +11,17 @@ const ORIGIN: &str = "environment variable ";
 
 /// Variables that begin with the prefix and are no settings of a service: they belong to the tools of
 /// the workspace, to the command line and to the log.
-pub const OTHER_VARIABLES: [&str; 7] = [
+pub const OTHER_VARIABLES: [&str; 10] = [
     "TRIBUTARY_CACHE",
+    "TRIBUTARY_CASES",
     "TRIBUTARY_CONFIG",
     "TRIBUTARY_DEBIAN_MIRROR",
     "TRIBUTARY_LOG",
     "TRIBUTARY_MARIADBD",
     "TRIBUTARY_MYSQLD",
     "TRIBUTARY_NATS_SERVER",
+    "TRIBUTARY_SEED",
+    "TRIBUTARY_SEEDS",
 ];
 
 /// Lays every setting among `variables` over `table`.

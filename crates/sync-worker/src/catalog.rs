@@ -4,7 +4,7 @@ use crate::literal::quoted;
 use crate::session::Session;
 use crate::sql_error::SqlError;
 use crate::target::{TargetColumn, TargetTable};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,22 +98,37 @@ async fn read(
     });
     let mut target = TargetTable { columns: columns.collect(), ..TargetTable::default() };
     let sql = format!(
-        "SELECT index_name, column_name FROM information_schema.statistics \
-         WHERE {place} AND non_unique=0"
+        "SELECT s.index_name, s.column_name, s.sub_part IS NULL AND c.is_nullable='NO' \
+         FROM information_schema.statistics s LEFT JOIN information_schema.columns c \
+         ON c.table_schema=s.table_schema AND c.table_name=s.table_name \
+         AND c.column_name=s.column_name \
+         WHERE s.{} AND s.non_unique=0 ORDER BY s.index_name, s.seq_in_index",
+        place.replace(" AND ", " AND s.")
     );
-    let indexes: Vec<(Vec<u8>, Option<Vec<u8>>)> = session.rows("read the indexes", &sql).await?;
-    for (index, column) in indexes {
+    type IndexRow = (Vec<u8>, Option<Vec<u8>>, Option<u8>);
+    let rows: Vec<IndexRow> = session.rows("read the indexes", &sql).await?;
+    note_indexes(&mut target, rows);
+    Ok(Some(target))
+}
+
+/// Takes in the UNIQUE indexes: name, column (none for an expression), and whether the column's whole value
+/// is in it and never NULL.
+fn note_indexes(target: &mut TargetTable, rows: Vec<(Vec<u8>, Option<Vec<u8>>, Option<u8>)>) {
+    let mut indexes: BTreeMap<Vec<u8>, (Vec<String>, bool)> = BTreeMap::new();
+    for (index, column, tells) in rows {
         let column = column.map(|column| text(&column).to_lowercase());
         if let Some(column) = column.as_ref().and_then(|name| target.columns.get_mut(name)) {
             column.unique = true;
         }
-        if index == b"PRIMARY" {
-            target.primary_key.extend(column);
-        } else {
-            target.unique_secondary = true;
-        }
+        let (columns, tell_rows) = indexes.entry(index).or_insert_with(|| (Vec::new(), true));
+        columns.extend(column);
+        *tell_rows &= tells == Some(1);
     }
-    Ok(Some(target))
+    target.primary_key = indexes.remove(&b"PRIMARY"[..]).unwrap_or_default().0;
+    let secondary = indexes.len();
+    target.other_keys = indexes.into_values().filter(|(_, tell)| *tell).map(|(c, _)| c).collect();
+    let in_its_place = target.primary_key.is_empty() && !target.other_keys.is_empty();
+    target.unique_secondary = secondary > usize::from(in_its_place);
 }
 
 /// `table_schema=… AND table_name=…`

@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod apply;
+pub mod barrier;
 pub mod catalog;
 pub mod chain;
 pub mod classify;

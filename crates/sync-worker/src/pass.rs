@@ -2,15 +2,15 @@
 //! wait, the rows to write, the place at which to stop, and the watermark afterwards. Pure.
 
 use crate::admission;
+pub use crate::barrier::{Barrier, Gap, Order, Tally, Task};
 use crate::chain::{self, Verdict};
 use crate::mapping;
 use crate::net::{TableWork, last_piece};
 use crate::treatment::{self, Treatment, treatment};
 use crate::watermark::{Parked, Watermark};
 use std::ops::ControlFlow;
-use tributary_schema::Ddl;
 use tributary_wire::{
-    Batch, Cell, Chunk, Header, Item, Names, Position, Run, SnapshotCursor, Statement, TableBlock,
+    Batch, Cell, Chunk, Header, Item, Position, Run, SnapshotCursor, Statement, TableBlock,
 };
 
 /// See the module.
@@ -35,79 +35,6 @@ pub struct Pass<'a> {
     pub gap: Option<Gap>,
     /// What was done with the batches.
     pub tally: Tally,
-}
-
-/// Something that only a statement can do which commits by itself, and where it stands.
-#[derive(Debug, Clone)]
-pub struct Barrier<'a> {
-    /// The device's position before it, which is the watermark when the pass is committed.
-    pub before: Position,
-    /// The position after it.
-    pub after: Position,
-    /// What is to be done.
-    pub task: Task<'a>,
-    /// What its batch says of itself.
-    pub header: &'a Header,
-}
-
-/// See [`Barrier`].
-#[derive(Debug, Clone)]
-pub enum Task<'a> {
-    /// A statement of the device is to take effect, once.
-    Run(Order<'a>),
-    /// A table is to be as its CREATE TABLE says.
-    Define {
-        /// The CREATE TABLE.
-        order: Order<'a>,
-        /// The table's database on the device.
-        database: &'a str,
-        /// The table.
-        table: &'a str,
-    },
-    /// Databases that are not among these are to go, and the code that was kept of the device.
-    Databases(&'a Names),
-    /// Tables and views of a database that are not among these are to go.
-    Tables {
-        /// The database on the device.
-        database: &'a str,
-        /// Those that stay.
-        names: &'a Names,
-    },
-}
-
-/// A statement and what it does.
-#[derive(Debug, Clone)]
-pub struct Order<'a> {
-    /// The statement.
-    pub statement: &'a Statement,
-    /// What it does.
-    pub ddl: Ddl,
-}
-
-/// Something is missing between the watermark and a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gap {
-    /// The run that has it.
-    pub run: u64,
-    /// The watermark when it was found; `None` for a device without one, or when it is not known.
-    pub watermark: Option<Position>,
-}
-
-/// How many of what.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Batches of which something was applied.
-    pub applied: u64,
-    /// Row changes applied.
-    pub rows: u64,
-    /// Rows of a snapshot written.
-    pub snapshot_rows: u64,
-    /// Chunks of a snapshot written.
-    pub snapshot_chunks: u64,
-    /// Batches that were applied already.
-    pub duplicates: u64,
-    /// Batches beyond the watermark, or of a device that is parked.
-    pub dropped: u64,
 }
 
 /// Where the log stands around a step.

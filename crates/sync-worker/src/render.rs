@@ -1,7 +1,7 @@
 //! Statements about rows, as bytes.
 
 use crate::literal::{self, Encoding};
-use crate::net::{ChunkRows, Key, RowRef, Side, TableWork};
+use crate::net::{Key, RowRef, Side, TableWork};
 use crate::plan::{Context, PlanError, is_error_value};
 use crate::script::{Expect, Script};
 use crate::session::{SQL_MODE, SQL_MODE_LENIENT};
@@ -43,10 +43,10 @@ pub(crate) enum Verb {
 
 /// Writes statements about one table.
 pub(crate) struct Writer<'a> {
-    work: &'a TableWork<'a>,
-    context: Context<'a>,
+    pub(crate) work: &'a TableWork<'a>,
+    pub(crate) context: Context<'a>,
     columns: &'a Columns,
-    table: String,
+    pub(crate) table: String,
 }
 
 // === impl Writer ===
@@ -105,74 +105,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// `DELETE` of all rows with `lower < key <= upper`, but for those that are kept.
-    pub(crate) fn delete_range(
-        &self,
-        rows: &ChunkRows<'_>,
-        script: &mut Script,
-    ) -> Result<(), PlanError> {
-        script.add(self.context.owner, Expect::Slowly, |sql| {
-            let start = sql.len();
-            sql.extend_from_slice(format!("DELETE FROM {}", self.table).as_bytes());
-            let mut glue: &[u8] = b" WHERE ";
-            for (bound, strictly, last) in [(rows.lower(), ">", ">"), (rows.upper(), "<", "<=")] {
-                let Some(bound) = bound else { continue };
-                sql.extend_from_slice(glue);
-                self.beyond(sql, &bound, strictly, last)?;
-                glue = b" AND ";
-            }
-            if rows.kept().len() > 0 {
-                sql.extend_from_slice(glue);
-                sql.extend_from_slice(format!("({}) NOT IN (", self.key_names()).as_bytes());
-                for key in rows.kept() {
-                    self.key(sql, &key)?;
-                    sql.push(b',');
-                }
-                close(sql);
-            }
-            self.check_length(sql.len() - start)
-        })
-    }
-
-    /// `a>=1 AND (a>1 OR (a=1 AND (b>2)))`: beyond a key in key order. The first condition is there for the
-    /// optimizers, which do not see the range of an index in the rest.
-    fn beyond(
-        &self,
-        sql: &mut Vec<u8>,
-        bound: &Key<'_>,
-        strictly: &str,
-        last: &str,
-    ) -> Result<(), PlanError> {
-        let compare = |sql: &mut Vec<u8>, index: usize, operator: &str| {
-            let column = self.work.identity[index];
-            let name = quote(&self.shape(column.into()).name);
-            sql.extend_from_slice(format!("{name}{operator}").as_bytes());
-            self.key_value(sql, bound, index)
-        };
-        let columns = self.work.identity.len();
-        if columns > 1 {
-            compare(sql, 0, &format!("{strictly}="))?;
-            sql.extend_from_slice(b" AND ");
-        }
-        for index in 0..columns {
-            sql.push(b'(');
-            compare(sql, index, if index + 1 == columns { last } else { strictly })?;
-            if index + 1 < columns {
-                sql.extend_from_slice(b" OR (");
-                compare(sql, index, "=")?;
-                sql.extend_from_slice(b" AND ");
-            }
-        }
-        sql.extend(std::iter::repeat_n(b')', 2 * columns - 1));
-        Ok(())
-    }
-
-    fn key_names(&self) -> String {
+    pub(crate) fn key_names(&self) -> String {
         let names = self.work.identity.iter().map(|&column| quote(&self.shape(column.into()).name));
         names.collect::<Vec<_>>().join(",")
     }
 
-    fn key(&self, sql: &mut Vec<u8>, key: &Key<'_>) -> Result<(), PlanError> {
+    pub(crate) fn key(&self, sql: &mut Vec<u8>, key: &Key<'_>) -> Result<(), PlanError> {
         sql.push(b'(');
         for index in 0..self.work.identity.len() {
             self.key_value(sql, key, index)?;
@@ -182,7 +120,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn key_value(&self, sql: &mut Vec<u8>, key: &Key<'_>, index: usize) -> Result<(), PlanError> {
+    pub(crate) fn key_value(
+        &self,
+        sql: &mut Vec<u8>,
+        key: &Key<'_>,
+        index: usize,
+    ) -> Result<(), PlanError> {
         let column = self.work.identity[index];
         let cell = key.cell(index, column);
         if let Some(Cell::Staged { .. }) = cell {
@@ -194,10 +137,16 @@ impl<'a> Writer<'a> {
     /// `DELETE … WHERE (key) IN (…)`.
     pub(crate) fn delete_keys<'r>(
         &self,
-        keys: impl Iterator<Item = Key<'r>>,
+        keys: impl Iterator<Item = Key<'r>> + Clone,
         script: &mut Script,
     ) -> Result<(), PlanError> {
-        let head = format!("DELETE FROM {} WHERE ({}) IN (", self.table, self.key_names());
+        let names = self.work.identity.iter().enumerate().map(|(nth, &column)| {
+            let shape = self.shape(column.into());
+            let wide = keys.clone().any(|key| is_wide_set(shape.kind, key.cell(nth, column)));
+            if wide { as_number(&shape.name) } else { quote(&shape.name) }
+        });
+        let names = names.collect::<Vec<_>>().join(",");
+        let head = format!("DELETE FROM {} WHERE ({names}) IN (", self.table);
         let shape = Shape { head: &head, tail: ")", rows_max: KEYS_MAX };
         self.rows(script, Expect::Success, shape, keys, |sql, key| self.key(sql, &key))
     }
@@ -293,7 +242,11 @@ impl<'a> Writer<'a> {
         for &index in &self.columns.written {
             let (column, cell) = (self.shape(index), old.identity(index));
             let encoding = &self.columns.encodings[index];
-            sql.extend_from_slice(comparable(column, encoding, self.is_json(column)).as_bytes());
+            let name = match is_wide_set(column.kind, cell) {
+                true => as_number(&column.name),
+                false => comparable(column, encoding, self.is_json(column)),
+            };
+            sql.extend_from_slice(name.as_bytes());
             sql.extend_from_slice(b"<=>");
             let as_json = self.is_json(column) && cell.is_some_and(|cell| cell != Cell::Null);
             sql.extend_from_slice(if as_json { b"CAST(" } else { b"" });
@@ -373,7 +326,7 @@ impl<'a> Writer<'a> {
             .map_err(|source| PlanError::Value { table: self.name(), source })
     }
 
-    fn check_length(&self, bytes: usize) -> Result<(), PlanError> {
+    pub(crate) fn check_length(&self, bytes: usize) -> Result<(), PlanError> {
         if bytes > self.context.statement_bytes_max { Err(self.too_large(bytes)) } else { Ok(()) }
     }
 
@@ -386,7 +339,7 @@ impl<'a> Writer<'a> {
         self.context.target.column(&column.name).is_some_and(|target| target.json)
     }
 
-    fn shape(&self, index: usize) -> &'a ColumnShape {
+    pub(crate) fn shape(&self, index: usize) -> &'a ColumnShape {
         &self.work.shape.columns[index]
     }
 
@@ -402,14 +355,32 @@ fn comparable(column: &ColumnShape, encoding: &Encoding, json: bool) -> String {
         ColumnKind::Text | ColumnKind::Json => {
             *encoding == Encoding::AsIs || column.kind == ColumnKind::Json
         }
-        ColumnKind::Geometry => true,
+        // The servers compare neither of them by `<=>`.
+        ColumnKind::Geometry | ColumnKind::Vector => true,
         _ => false,
     };
     if by_bytes && !json { format!("CAST({name} AS BINARY)") } else { name }
 }
 
+/// The servers compare a SET with a number as doubles, and to MariaDB the 64th member is a sign: from
+/// 2^53 on a value would equal its neighbours, or nothing.
+fn is_wide_set(kind: ColumnKind, cell: Option<Cell>) -> bool {
+    const EXACT_IN_A_DOUBLE: i64 = 1 << 53;
+    kind == ColumnKind::Set
+        && match cell {
+            Some(Cell::Int(value)) => value >= EXACT_IN_A_DOUBLE,
+            Some(Cell::UInt(_)) => true,
+            _ => false,
+        }
+}
+
+/// The column compared as the integer that it is, which no index serves.
+fn as_number(name: &str) -> String {
+    format!("CAST({} AS UNSIGNED)", quote(name))
+}
+
 /// Turns the last comma into a parenthesis.
-fn close(sql: &mut Vec<u8>) {
+pub(crate) fn close(sql: &mut Vec<u8>) {
     sql.pop();
     sql.push(b')');
 }

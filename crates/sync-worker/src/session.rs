@@ -85,6 +85,7 @@ impl Session {
     /// # Errors
     /// [`SqlError`].
     pub async fn reset(&mut self) -> Result<(), SqlError> {
+        // What the device has stored has passed its constraints, or was let past them (MariaDB).
         // READ COMMITTED: a lock on a watermark that does not exist yet must not lock its neighbours.
         self.run(
             "set up the session",
@@ -92,7 +93,8 @@ impl Session {
                 "ROLLBACK; SET NAMES binary; \
                  SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00', foreign_key_checks=0, \
                  unique_checks=1, innodb_lock_wait_timeout=3, lock_wait_timeout=60, autocommit=1, \
-                 collation_server=DEFAULT, timestamp=DEFAULT; \
+                 collation_server=DEFAULT, timestamp=DEFAULT \
+                 /*M! , check_constraint_checks=0 */; \
                  SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
             )
             .as_bytes(),

@@ -9,7 +9,10 @@ pub struct TargetTable {
     pub columns: BTreeMap<String, TargetColumn>,
     /// The primary key's columns in lower case, in any order.
     pub primary_key: Vec<String>,
-    /// It has a UNIQUE index besides the primary key.
+    /// The columns, in lower case, of UNIQUE indexes that tell rows apart as well: none of their columns
+    /// can be NULL. Without a primary key, the log names one of them in its place.
+    pub other_keys: Vec<Vec<String>>,
+    /// It has a UNIQUE index besides the one that tells its rows apart.
     pub unique_secondary: bool,
 }
 
@@ -44,10 +47,16 @@ impl TargetTable {
         self.columns.get(&name.to_lowercase())
     }
 
-    /// True when exactly these columns are the primary key.
+    /// True when exactly these columns are the primary key, or without one a key in its place.
     pub fn has_key<'a>(&self, names: impl ExactSizeIterator<Item = &'a str>) -> bool {
-        names.len() == self.primary_key.len()
-            && names.map(str::to_lowercase).all(|name| self.primary_key.contains(&name))
+        let names: Vec<String> = names.map(str::to_lowercase).collect();
+        let is = |key: &Vec<String>| {
+            names.len() == key.len() && names.iter().all(|name| key.contains(name))
+        };
+        if self.primary_key.is_empty() {
+            return self.other_keys.iter().any(is);
+        }
+        is(&self.primary_key)
     }
 }
 
@@ -102,5 +111,15 @@ mod tests {
         assert!(table.has_key(["Region", "ID"].into_iter()));
         assert!(!table.has_key(["id"].into_iter()));
         assert!(!table.has_key(["id", "other"].into_iter()));
+    }
+
+    #[test]
+    fn without_a_primary_key_another_takes_its_place() {
+        let other_keys = vec![vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]];
+        let table = TargetTable { other_keys, ..TargetTable::default() };
+        assert!(table.has_key(["C", "b"].into_iter()) && table.has_key(["a"].into_iter()));
+        assert!(!table.has_key(["b"].into_iter()));
+        let table = TargetTable { primary_key: vec!["id".to_owned()], ..table };
+        assert!(!table.has_key(["a"].into_iter()));
     }
 }

@@ -6,7 +6,7 @@ use tributary_sync_worker::apply::{self, Outcome};
 use tributary_sync_worker::ddl::{self, Begun};
 use tributary_sync_worker::pass::Barrier;
 use tributary_testkit::Flavour;
-use tributary_wire::{Batch, ColumnKind, Position, Resume, Statement};
+use tributary_wire::{Batch, ColumnKind, ColumnShape, Position, Resume, Statement};
 
 /// Applies what comes before the first statement of the batch, and returns that statement.
 async fn barrier<'a>(target: &mut Target, device: &'a Device, batch: &'a Batch) -> Barrier<'a> {
@@ -289,21 +289,28 @@ async fn a_timestamp_without_a_default_is_what_it_was_at_the_device() {
 }
 
 #[tokio::test]
-async fn a_table_of_mariadb_that_names_no_collation_has_mariadbs_on_mysql() {
-    let mut target = target(Flavour::MySql).await;
-    let prev = Position::beginning(1);
-    let resume = Resume { position: prev, ..Resume::default() };
-    let server = "10.11.6-MariaDB-log";
-    let mut device = Device::on_server(&unique("ddl"), "mariadb-7", server, 1, resume, prev);
-    device.ddl("CREATE TABLE t (v VARCHAR(20) PRIMARY KEY) DEFAULT CHARSET=utf8mb4");
-    let shape = table("t", vec![column("v", ColumnKind::Text)], 1);
-    device.insert(&shape, vec![text("x")]);
-    let batch = device.batch();
-    apply_all(&mut target, &device.id, &[&batch]).await;
-    let sql = format!("SHOW CREATE TABLE `{}__app`.t", device.id);
-    let shown = query(&mut target, &sql).await.join("");
-    assert!(shown.contains("utf8mb4_general_ci"), "{shown}");
-    let sql =
-        "SELECT @@session.default_collation_for_utf8mb4 = @@global.default_collation_for_utf8mb4";
-    assert_eq!(query(&mut target, sql).await, ["1"]);
+async fn a_table_that_names_no_collation_has_the_devices_on_a_server_of_another_kind() {
+    for (flavour, source, server, id, wanted) in [
+        (Flavour::MySql, "mariadb-7", "10.11.6-MariaDB-log", 45, "utf8mb4_general_ci"),
+        (Flavour::MariaDb, "uuid", "9.7.0", 255, "utf8mb4_uca1400_nopad_ai_ci"),
+    ] {
+        let mut target = target(flavour).await;
+        let prev = Position::beginning(1);
+        let resume = Resume { position: prev, ..Resume::default() };
+        let mut device = Device::on_server(&unique("ddl"), source, server, 1, resume, prev);
+        device.ddl("CREATE TABLE t (v VARCHAR(20) PRIMARY KEY) DEFAULT CHARSET=utf8mb4");
+        device
+            .ddl("CREATE TABLE u (v VARCHAR(20) CHARACTER SET utf8mb4 PRIMARY KEY) CHARSET=latin1");
+        let column = ColumnShape { collation: id, ..column("v", ColumnKind::Text) };
+        for name in ["t", "u"] {
+            device.insert(&table(name, vec![column.clone()], 1), vec![text("x")]);
+        }
+        let batch = device.batch();
+        apply_all(&mut target, &device.id, &[&batch]).await;
+        let sql = format!(
+            "SELECT collation_name FROM information_schema.columns WHERE table_schema='{}__app'",
+            device.id
+        );
+        assert_eq!(query(&mut target, &sql).await, [wanted; 2], "{flavour}");
+    }
 }

@@ -1,7 +1,8 @@
 //! Whatever is killed, nothing is lost and nothing is made twice.
 
 use crate::device::{Device, row, simple};
-use crate::lab::{SIMPLE, book, counts, indexes, keyless_log, nats, select, server, setup};
+use crate::lab::{SIMPLE, book, copied, counts, indexes, keyless_log, nats, select, server, setup};
+use crate::lab::{snapshot_log, totals};
 use crate::shard::{self, unique};
 use crate::worker::{self, connect, eventually, publish, start};
 use std::time::{Duration, Instant};
@@ -26,6 +27,37 @@ async fn a_worker_that_is_killed_again_and_again_loses_and_repeats_nothing() {
         eventually(mysql, &counts(&device.id), &["200|200|b|b"]).await;
         eventually(mysql, &indexes(&device.id), &["6"]).await;
         drop(process);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_during_a_snapshot_loses_and_repeats_nothing() {
+    let (nats, book) = (nats(), book());
+    for flavour in Flavour::ALL {
+        let mysql = shard::server(flavour);
+        let client = connect(&nats).await;
+        let mut device = Device::new(&unique("dev"));
+        let messages = snapshot_log(&mut device);
+        for chunk in messages.chunks(9) {
+            let mut process = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
+            for message in chunk {
+                publish(&client, &device.id, message.clone()).await;
+            }
+            // At work, and not only about to begin.
+            let begun =
+                format!("SELECT COUNT(*) FROM {book}.watermark WHERE device_id='{}'", device.id);
+            eventually(mysql, &begun, &["1"]).await;
+            process.child.kill().expect("killed");
+        }
+        // Two share the partitions from now on, and all is published again, as after a rewind.
+        let processes = ["w", "v"]
+            .map(|id| worker::spawn(&setup(id, nats.url(), &[("m", mysql.port())], &book)));
+        for message in &messages {
+            publish(&client, &device.id, message.clone()).await;
+        }
+        eventually(mysql, &copied(&device.id), &["200|160|40|40|1|2"]).await;
+        eventually(mysql, &totals(&device.id, &book), &["200|43|0"]).await;
+        drop(processes);
     }
 }
 

@@ -1,11 +1,11 @@
 //! What the tests of whole workers share: servers, names, a log in which nothing may be lost or repeated.
 
-use crate::device::{Change, Device, row, simple, table};
+use crate::device::{Change, Device, Range, Value, int, row, simple, table, text};
 use crate::shard::unique;
 use crate::worker::Setup;
 use std::sync::Arc;
 use tributary_testkit::{Flavour, MySqlOptions, MySqlServer, NatsOptions, NatsServer};
-use tributary_wire::{DeviceId, TableShape};
+use tributary_wire::{DeviceId, Item, TableShape};
 
 pub(crate) const SIMPLE: &str =
     "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100)) CHARACTER SET utf8mb4";
@@ -78,5 +78,66 @@ pub(crate) fn indexes(device: &DeviceId) -> String {
     format!(
         "SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics \
          WHERE table_schema='{device}__app' AND table_name='t'"
+    )
+}
+
+/// The log of a device with 400 old rows in `t`, of which a snapshot leaves the even ones, and a new
+/// table `k` without a key, while both are written to. One message per step of it.
+pub(crate) fn snapshot_log(device: &mut Device) -> Vec<Vec<u8>> {
+    let (t, k) = (simple("t"), table("k", simple("k").columns.clone(), 0));
+    let names = |names: &[&str]| names.iter().collect();
+    device.ddl(SIMPLE);
+    let old: Vec<Change> = (0..400).map(|id| Change::Insert(row(id, "old"))).collect();
+    device.transaction(&t, &old);
+    let mut messages = vec![device.seal()];
+    device.cursor(Some(("", false)));
+    device.item(Item::Databases(names(&["app"])), None);
+    device.item(Item::Tables { database: "app".into(), names: names(&["k", "t"]) }, None);
+    device.define("k", "CREATE TABLE k (id INT, v LONGTEXT) CHARACTER SET utf8mb4");
+    let part = device.item_piece(b"in ");
+    messages.push(device.seal());
+    device.item_piece(b"pieces");
+    let staged = vec![int(0), Value::Staged(part, 2)];
+    device.chunk(&k, &Range::default(), &[staged, row(0, "whole")]);
+    device.chunk(&k, &Range { append: true, ..Range::default() }, &[row(0, "whole")]);
+    device.define("t", SIMPLE);
+    device.cursor(Some(("t", false)));
+    messages.push(device.seal());
+    for n in 0..40 {
+        let (first, last) = (n * 10, n * 10 + 9);
+        let range = Range {
+            lower: (n > 0).then(|| vec![int(first - 1)]),
+            upper: (n < 39).then(|| vec![int(last)]),
+            ..Range::default()
+        };
+        let rows: Vec<_> = (first..=last).step_by(2).map(|id| row(id, "copy")).collect();
+        device.chunk(&t, &range, &rows);
+        device.cursor((n < 39).then_some(("t", false)));
+        messages.push(device.seal());
+        device.transaction(&k, &[Change::Insert(row(n + 1, "log"))]);
+        device
+            .transaction(&t, &[Change::Update(row(first, "copy"), vec![int(first), text("log")])]);
+        messages.push(device.seal());
+    }
+    messages
+}
+
+/// `200|160|40|40|1|2` once the log of [`snapshot_log`] is applied.
+pub(crate) fn copied(device: &DeviceId) -> String {
+    format!(
+        "SELECT (SELECT COUNT(*) FROM `{device}__app`.t WHERE id % 2 = 0), \
+         (SELECT COUNT(*) FROM `{device}__app`.t WHERE v='copy'), \
+         (SELECT COUNT(*) FROM `{device}__app`.t WHERE v='log' AND id % 10 = 0), \
+         (SELECT COUNT(DISTINCT id) FROM `{device}__app`.k WHERE v='log'), \
+         (SELECT COUNT(*) FROM `{device}__app`.k WHERE v='in pieces'), \
+         (SELECT COUNT(*) FROM `{device}__app`.k WHERE v='whole')"
+    )
+}
+
+/// How many rows the tables of [`snapshot_log`] have, and pieces are left: `200|43|0`.
+pub(crate) fn totals(device: &DeviceId, book: &str) -> String {
+    format!(
+        "SELECT (SELECT COUNT(*) FROM `{device}__app`.t), (SELECT COUNT(*) FROM `{device}__app`.k), \
+         (SELECT COUNT(*) FROM {book}.piece WHERE device_id='{device}')"
     )
 }

@@ -7,6 +7,7 @@
 //!
 //! It compares what stands still: let the pipeline finish before asking.
 
+mod definition;
 mod difference;
 mod row;
 mod table;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder};
 
+pub use definition::compare_definitions;
 use difference::Findings;
 pub use difference::{Difference, Verdict};
 use table::Table;

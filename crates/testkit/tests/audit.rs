@@ -3,7 +3,7 @@
 use anyhow::Result;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use tributary_testkit::audit::{Verdict, compare};
+use tributary_testkit::audit::{Verdict, compare, compare_definitions};
 use tributary_testkit::{Flavour, MySqlOptions, MySqlServer};
 
 /// One server serves as both sides: source databases `shop` and `bare`, target database `dev__shop`.
@@ -124,5 +124,66 @@ async fn differences_are_all_counted_and_the_first_twenty_kept() -> Result<()> {
     sides.run(&format!("INSERT INTO shop.names VALUES {}", rows.join(", "))).await?;
     let verdict = sides.verdict().await?;
     assert_eq!((verdict.difference_count, verdict.differences.len()), (50, 20));
+    Ok(())
+}
+
+/// Values that read alike and are not: the auditor must not go by their text alone.
+async fn differences_that_the_text_does_not_show_are_found(flavour: Flavour) -> Result<()> {
+    let mut sides = Sides::start(flavour).await?;
+    sides.run("SET sql_mode = ''").await?;
+    for (column, source, target) in [
+        ("e ENUM('', 'a')", "''", "'not a member'"),
+        ("s SET('', 'a')", "1", "0"),
+        ("f FLOAT", "-0e0", "0e0"),
+        ("d DOUBLE", "-0e0", "0e0"),
+        ("d DOUBLE", "1.7976931348623157e308", "1.7976931348623155e308"),
+        ("j JSON", "JSON_ARRAY(1.5)", "CAST('[1.5]' AS JSON)"),
+        ("j JSON", "JSON_ARRAY(CAST('2020-01-01' AS DATE))", "JSON_ARRAY('2020-01-01')"),
+    ] {
+        // MariaDB keeps JSON as text, and shows -0 as 0.
+        if flavour == Flavour::MariaDb && (column == "j JSON" || source == "-0e0") {
+            continue;
+        }
+        for (db, value) in [("shop", source), ("dev__shop", target)] {
+            for key in ["PRIMARY KEY", ""] {
+                let table = if key.is_empty() { "bare_value" } else { "value" };
+                sides.run(&format!("DROP TABLE IF EXISTS {db}.{table}")).await?;
+                sides.run(&format!("CREATE TABLE {db}.{table} (id INT {key}, {column})")).await?;
+                sides.run(&format!("INSERT INTO {db}.{table} VALUES (1, {value})")).await?;
+            }
+        }
+        let verdict = sides.verdict().await?;
+        for table in ["value", "bare_value"] {
+            let mut found = verdict.differences.iter().map(|difference| &difference.table);
+            assert!(found.any(|found| found == table), "{flavour} {column} {table}: {verdict}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn differences_that_the_text_does_not_show_are_found_on_both_servers() -> Result<()> {
+    differences_that_the_text_does_not_show_are_found(Flavour::MySql).await?;
+    differences_that_the_text_does_not_show_are_found(Flavour::MariaDb).await
+}
+
+#[tokio::test]
+async fn differences_between_definitions_are_found() -> Result<()> {
+    let mut sides = Sides::start(Flavour::MySql).await?;
+    let url = sides.server.admin_url();
+    let map = |db: &str| format!("dev__{db}");
+    let verdict = compare_definitions(&url, &url, Some(&["shop"]), map).await?;
+    assert!(verdict.equal() && verdict.tables == 3, "{verdict}");
+    let breakages = [
+        "ALTER TABLE dev__shop.log MODIFY level INT COMMENT 'x'",
+        "ALTER TABLE dev__shop.orders ADD KEY (at DESC)",
+        "ALTER DATABASE dev__shop COLLATE utf8mb4_bin",
+        "DROP TABLE dev__shop.names",
+    ];
+    for (count, breakage) in (1..).zip(breakages) {
+        sides.run(breakage).await?;
+        let verdict = compare_definitions(&url, &url, Some(&["shop"]), map).await?;
+        assert_eq!(verdict.difference_count, count, "{breakage}: {:?}", verdict.differences);
+    }
     Ok(())
 }

@@ -5,11 +5,12 @@ mod cloud;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use tributary_testkit::Flavour;
 use tributary_testkit::stack::{self, Device, Service, Stack, StackOptions};
 
+use super::peak_mib;
 use cases::Case;
 use cloud::Cloud;
 
@@ -86,12 +87,18 @@ async fn measure(options: &StackOptions, case: Case) -> Result<Measured> {
         _ => None,
     };
     stack.ready(READY).await?;
-    stack.devices[0].publisher.kill();
+    cases::prepare(&stack.devices[0]).await?;
+    published(&mut stack.devices[0], READY).await?;
+    // A device that is known: what follows is read from its log.
+    stack.devices[0].publisher.stop()?;
+    if let Some(cloud) = &cloud {
+        cloud.be_silent();
+    }
     case.write(&stack.devices[0]).await?;
-
-    let began = Instant::now();
     stack.devices[0].publisher.start()?;
-    published(&mut stack.devices[0], began + DEADLINE).await?;
+    connected(&stack.devices[0].publisher).await?;
+    let began = Instant::now();
+    published(&mut stack.devices[0], DEADLINE).await?;
     if cloud.is_none() {
         stack.caught_up(DEADLINE).await?;
     }
@@ -107,7 +114,8 @@ async fn measure(options: &StackOptions, case: Case) -> Result<Measured> {
 }
 
 /// Waits until everything that the device's log holds now is stored.
-async fn published(device: &mut Device, until: Instant) -> Result<()> {
+async fn published(device: &mut Device, patience: Duration) -> Result<()> {
+    let until = Instant::now() + patience;
     let (file, offset) = device.head().await?;
     #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
     let head = (f64::from(file), offset as f64);
@@ -128,12 +136,18 @@ async fn published(device: &mut Device, until: Instant) -> Result<()> {
     }
 }
 
-/// The largest resident set that a process has had (`VmHWM`).
-fn peak_mib(service: &Service) -> Result<f64> {
-    let pid = service.pid().context("it does not run")?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
-    let kib: f64 = kib.context("the kernel does not say VmHWM")?.trim().parse()?;
-    Ok(kib / 1024.0)
+/// Waits until the source's log is being read.
+async fn connected(publisher: &Service) -> Result<()> {
+    let until = Instant::now() + READY;
+    loop {
+        if let Ok(metrics) = publisher.metrics().await
+            && metrics.get("tributary_publisher_source_connected", &[]) == Some(1.0)
+        {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            bail!("the publisher does not read the log\n{}", publisher.log_tail(15));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -34,7 +34,8 @@ pub(crate) fn question(database: &str, table: &str) -> String {
         "SELECT c.column_name, c.data_type, c.column_type, c.is_nullable, c.character_set_name, \
          c.collation_name, COALESCE(o.id, 0), COALESCE(c.datetime_precision, 0), \
          COALESCE(c.numeric_scale, 0), COALESCE(c.character_octet_length, 0), \
-         COALESCE(k.seq_in_index, 0), COALESCE(c.numeric_precision, 0) \
+         COALESCE(k.seq_in_index, 0), COALESCE(k.sub_part, 0), \
+         COALESCE(c.numeric_precision, 0) \
          FROM information_schema.columns c \
          LEFT JOIN information_schema.collations o ON o.collation_name = c.collation_name \
          LEFT JOIN information_schema.statistics k ON k.table_schema = c.table_schema \
@@ -50,6 +51,8 @@ struct Column {
     select: String,
     text: Option<(String, String)>,
     key: u64,
+    /// Only its beginning is part of the key.
+    in_part: bool,
     room: Room,
 }
 
@@ -72,6 +75,10 @@ impl Columns {
             return Ok(None);
         }
         let mut key: Vec<usize> = (0..columns.len()).filter(|&at| columns[at].key > 0).collect();
+        // As the log does: a key of beginnings is none.
+        if key.iter().any(|&at| columns[at].in_part) {
+            key.clear();
+        }
         key.sort_by_key(|&at| columns[at].key);
         let primary_key: Vec<u16> = key.iter().filter_map(|&at| u16::try_from(at).ok()).collect();
         let key_text = key.iter().map(|&at| columns[at].text.clone()).collect();
@@ -231,9 +238,10 @@ fn column(row: &Row) -> Option<Column> {
     };
     let room = Room {
         bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
-        digits: u32::try_from(number(11)?).ok()?,
+        digits: u32::try_from(number(12)?).ok()?,
     };
-    Some(Column { shape, select, text, key: number(10)?, room })
+    let (key, in_part) = (number(10)?, number(11)? > 0);
+    Some(Column { shape, select, text, key, in_part, room })
 }
 
 /// The number in `bit(12)`.

@@ -60,6 +60,7 @@ async fn nothing_of_a_damaged_large_event_is_published() {
     let mut config = lab.config();
     config.source.port = port;
     let publisher = lab.publish_with(config);
+    lab.asked(|question| question.published.is_some()).await;
     lab.sql(&[LARGE, "USE app", "CREATE TABLE done (id INT)"]).await;
     let model = Model::of(&lab.read_until(is_done).await);
     assert!(damaged.load(Ordering::SeqCst), "nothing was damaged");

@@ -85,9 +85,11 @@ pub(super) fn source() -> MySqlOptions {
 
 async fn values_around_every_threshold_arrive(flavour: Flavour, options: &MySqlOptions) {
     let lab = Lab::start_with(flavour, options).await;
+    // A device that is known already: its log is read, and no snapshot taken.
+    let publisher = lab.publish();
+    lab.asked(|question| question.published.is_some()).await;
     run(&lab, &statements()).await;
     lab.sql(&["USE app", "CREATE TABLE done (id INT)"]).await;
-    let publisher = lab.publish();
     let model = Model::of(&lab.read_until(is_done).await);
     model.assert_is(&lab.source, &TABLES).await;
     assert!(model.largest > 3 << 20 && model.pieces_max == 64 << 10);
@@ -121,6 +123,7 @@ async fn a_row_of_64_mib_arrives_from_either_server() {
     for flavour in Flavour::ALL {
         let lab = Lab::start_with(flavour, &source()).await;
         let publisher = lab.publish();
+        lab.asked(|question| question.published.is_some()).await;
         lab.sql(&[
             "CREATE DATABASE app",
             "CREATE TABLE app.t (id INT PRIMARY KEY, b LONGBLOB, c INT)",

@@ -1,7 +1,7 @@
 //! What a statement leaves to the server's defaults, and what those were at the device.
 //!
-//! Setting these variables takes a privilege on MySQL (SESSION_VARIABLES_ADMIN), and not every server
-//! has them. They are touched only where the statement may depend on them and the session differs.
+//! Setting such a variable takes a privilege on MySQL (SESSION_VARIABLES_ADMIN), and not every server has
+//! it. It is touched only where the statement may depend on it and the session differs.
 
 use crate::ddl::run::Context;
 use crate::session::Session;
@@ -14,7 +14,6 @@ pub(super) struct Defaults {
 }
 
 const TIMESTAMPS: &str = "explicit_defaults_for_timestamp";
-const UTF8MB4: &str = "default_collation_for_utf8mb4";
 
 // === impl Defaults ===
 
@@ -22,8 +21,7 @@ impl Defaults {
     /// Sets what the statement needs.
     ///
     /// # Errors
-    /// [`SqlError`] when a TIMESTAMP would become another column than at the device. Another collation
-    /// than the device's is noticed when it matters, by [`crate::plan::PlanError::CollationDiffers`].
+    /// [`SqlError`] when a TIMESTAMP would become another column than at the device.
     pub(super) async fn set(
         session: &mut Session,
         context: &Context<'_>,
@@ -38,20 +36,6 @@ impl Defaults {
             if differs(session, TIMESTAMPS, &wanted).await? {
                 change(session, TIMESTAMPS, &wanted).await?;
                 defaults.changed.push(TIMESTAMPS);
-            }
-        }
-        if !session.server().mariadb
-            && has_general_utf8mb4(&context.header.server)
-            && says("utf8mb4")
-        {
-            let wanted = "utf8mb4_general_ci";
-            if differs(session, UTF8MB4, wanted).await? {
-                match change(session, UTF8MB4, wanted).await {
-                    Ok(()) => defaults.changed.push(UTF8MB4),
-                    // Not granted: the server's own default then.
-                    Err(error) if error.code().is_some() => {}
-                    Err(error) => return Err(error),
-                }
             }
         }
         Ok(defaults)
@@ -84,13 +68,6 @@ async fn differs(
 async fn change(session: &mut Session, variable: &str, value: &str) -> Result<(), SqlError> {
     let sql = format!("SET SESSION {variable}={value}");
     session.run("set a default of the device's", sql.as_bytes()).await
-}
-
-/// True for a MariaDB whose utf8mb4 is `utf8mb4_general_ci` when no collation is named: until 11.5.
-fn has_general_utf8mb4(server: &str) -> bool {
-    let mut numbers = server.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    server.to_ascii_lowercase().contains("mariadb") && version < (11, 6)
 }
 
 fn contains(sql: &[u8], word: &str) -> bool {

@@ -7,6 +7,7 @@
 //! compares: objects that still look the same mean that the statement did not take effect.
 
 pub mod cascade;
+mod charset;
 pub mod collation;
 mod defaults;
 pub mod fingerprint;
@@ -172,9 +173,12 @@ pub async fn finish(
     row.shape_generation += 1;
     row.parked = stop;
     if let Task::Databases(_) = barrier.task {
-        // Those of the device follow.
-        let routines = quote(&target.database);
-        let sql = format!("DELETE FROM {routines}.routine WHERE device_id='{device}'");
+        // The device's code follows, and so do the pieces of whatever is still to come.
+        let book = quote(&target.database);
+        let sql = format!(
+            "DELETE FROM {book}.routine WHERE device_id='{device}'; \
+             DELETE FROM {book}.piece WHERE device_id='{device}'"
+        );
         let forget = target.session.run("forget the device's code", sql.as_bytes()).await;
         forget.map_err(DdlError::Bookkeeping)?;
     }

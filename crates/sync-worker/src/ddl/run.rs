@@ -3,10 +3,10 @@
 
 use crate::apply::Target;
 use crate::ddl::defaults::Defaults;
-use crate::ddl::{DdlError, collation, mapped, mode};
+use crate::ddl::{DdlError, charset, collation, mapped, mode};
 use crate::mapping;
 use crate::pass::Order;
-use crate::session::Session;
+use crate::session::{Server, Session};
 use crate::sql_error::SqlError;
 use crate::treatment;
 use crate::watermark::Parked;
@@ -52,6 +52,7 @@ pub(super) async fn execute_as(
         reason: format!("a statement cannot be given the target's database names: {error}"),
         remedy: "make the change at the shard by hand, then release the device with --skip-statement".to_owned(),
     }))?;
+    let sql = with_own_collation(target.session.server(), header, order, sql);
     let context = Context { device, header, order, name };
     let outcome = run(target, &context, sql).await;
     target.catalog.clear();
@@ -59,6 +60,25 @@ pub(super) async fn execute_as(
         target.session.reset().await.map_err(DdlError::Bookkeeping)?;
     }
     outcome.map_err(|source| failed(source, &statement.sql))
+}
+
+/// Names the collation that utf8mb4 means at the device where it means another one at the target.
+fn with_own_collation(
+    server: &Server,
+    header: &Header,
+    order: &Order<'_>,
+    sql: Vec<u8>,
+) -> Vec<u8> {
+    let wanted = charset::default_collation(&header.server);
+    if header.server.is_empty() || wanted == charset::default_collation(&server.version) {
+        return sql;
+    }
+    let has = server.charsets.has_collation(wanted).then(|| wanted.to_owned());
+    let mode = SqlMode(order.statement.sql_mode);
+    match has.or_else(|| collation::nearest(wanted, &server.charsets)) {
+        Some(name) => charset::with_collation(&sql, mode, order.ddl.kind, &name),
+        None => sql,
+    }
 }
 
 /// A statement and where it is to run.

@@ -13,6 +13,10 @@ const SHOWN_BYTES: usize = 60;
 pub(super) enum Order {
     /// As integers.
     Integer,
+    /// As DECIMALs of one scale.
+    Decimal,
+    /// As floating point numbers: servers turn them into text in different ways.
+    Float,
     /// As the bytes of their text form.
     Bytes,
 }
@@ -54,9 +58,13 @@ impl<'c> Side<'c> {
 pub(super) fn compare_keys(left: &[Value], right: &[Value], orders: &[Order]) -> Ordering {
     let parts = left.iter().zip(right).zip(orders);
     parts
-        .map(|((left, right), order)| match (order, integer(left), integer(right)) {
-            (Order::Integer, Some(left), Some(right)) => left.cmp(&right),
-            _ => bytes(left).cmp(&bytes(right)),
+        .map(|((left, right), order)| match order {
+            Order::Integer => number::<i128>(left).cmp(&number(right)),
+            Order::Decimal => decimal(left).cmp(&decimal(right)),
+            Order::Float => number::<f64>(left)
+                .partial_cmp(&number(right))
+                .unwrap_or_else(|| bytes(left).cmp(&bytes(right))),
+            Order::Bytes => bytes(left).cmp(&bytes(right)),
         })
         .find(|order| order.is_ne())
         .unwrap_or(Ordering::Equal)
@@ -70,8 +78,20 @@ fn bytes(value: &Value) -> Option<&[u8]> {
     }
 }
 
-fn integer(value: &Value) -> Option<i128> {
+/// `None` for NULL, which comes first.
+fn number<T: std::str::FromStr>(value: &Value) -> Option<T> {
     std::str::from_utf8(bytes(value)?).ok()?.parse().ok()
+}
+
+/// What orders DECIMALs of one scale: the sign, then how many digits, then which, the other way round
+/// where it is negative.
+fn decimal(value: &Value) -> Option<(bool, isize, Vec<u8>)> {
+    let text = bytes(value)?;
+    let (negative, digits) = text.strip_prefix(b"-").map_or((false, text), |digits| (true, digits));
+    let length = isize::try_from(digits.len()).ok()?;
+    let inverted = |digit: &u8| if negative { !digit } else { *digit };
+    let length = if negative { -length } else { length };
+    Some((!negative, length, digits.iter().map(inverted).collect()))
 }
 
 pub(super) fn show(value: &Value) -> String {
@@ -89,10 +109,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn negative_integers_come_before_positive_ones() {
+    fn negative_numbers_come_before_positive_ones() {
         let value = |text: &str| [Value::Bytes(text.into())];
         let orders = [Order::Integer];
         assert!(compare_keys(&value("-10"), &value("9"), &orders).is_lt());
         assert!(compare_keys(&value("18446744073709551615"), &value("9"), &orders).is_gt());
+        let ascending = ["-10.5", "-9.5", "-9.4", "0.0", "9.5", "10.4"];
+        for order in [Order::Decimal, Order::Float] {
+            for pair in ascending.windows(2) {
+                assert!(
+                    compare_keys(&value(pair[0]), &value(pair[1]), &[order]).is_lt(),
+                    "{pair:?}"
+                );
+            }
+            assert!(compare_keys(&[Value::NULL], &value("-10.5"), &[order]).is_lt());
+        }
     }
 }

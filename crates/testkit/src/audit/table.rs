@@ -2,7 +2,8 @@
 //!
 //! Rows are ordered by the primary key. Where servers could disagree on an order (collations, ENUM, FLOAT),
 //! the column is ordered by its bytes instead. A table without a primary key is ordered by a digest of
-//! each row, so that equal rows, also repeated ones, meet.
+//! each row, so that equal rows, also repeated ones, meet; its floating point columns, whose text differs
+//! between servers inside of expressions, follow as columns of their own.
 
 use std::cmp::Ordering;
 
@@ -27,6 +28,16 @@ pub(super) struct Table {
 struct Column {
     name: String,
     data_type: String,
+}
+
+/// One expression that both sides are asked for.
+#[derive(Debug)]
+struct Compared {
+    /// Index of the column that it is about.
+    column: usize,
+    /// What of the column, in messages; empty for its text.
+    aspect: &'static str,
+    expression: String,
 }
 
 impl Table {
@@ -75,7 +86,9 @@ impl Table {
         findings: &mut Findings,
     ) -> Result<()> {
         let orders = self.orders();
-        let statements = [self.select(&self.database), self.select(&other.database)];
+        let compared = self.compared(other);
+        let select = |database| self.select(database, &compared);
+        let statements = [select(&self.database), select(&other.database)];
         let mut source = Side::open(source, &statements[0], orders.len()).await?;
         let mut target = Side::open(target, &statements[1], orders.len()).await?;
         let (mut left, mut right) = tokio::try_join!(source.next(), target.next())?;
@@ -86,7 +99,7 @@ impl Table {
                 (None, Some(_)) => Ordering::Greater,
                 (Some(left), Some(right)) => compare_keys(&left.key, &right.key, &orders),
             };
-            let detail = self.judge(order, left.as_ref(), right.as_ref());
+            let detail = self.judge(order, left.as_ref(), right.as_ref(), &compared);
             if let Some(detail) = detail {
                 findings.add(&self.database, &self.name, detail);
             }
@@ -109,6 +122,7 @@ impl Table {
         order: Ordering,
         left: Option<&Cells>,
         right: Option<&Cells>,
+        compared: &[Compared],
     ) -> Option<String> {
         match (order, left, right) {
             (Ordering::Less, Some(left), _) => {
@@ -117,21 +131,43 @@ impl Table {
             (Ordering::Greater, _, Some(right)) => {
                 Some(format!("row {} is only in the target", self.row_name(right)))
             }
-            (_, Some(left), Some(right)) => self.cell_difference(left, right),
+            (_, Some(left), Some(right)) => self.cell_difference(left, right, compared),
             _ => None,
         }
     }
 
-    fn cell_difference(&self, left: &Cells, right: &Cells) -> Option<String> {
+    fn cell_difference(
+        &self,
+        left: &Cells,
+        right: &Cells,
+        compared: &[Compared],
+    ) -> Option<String> {
         let mut pairs = left.values.iter().zip(&right.values);
-        let column = pairs.position(|(left, right)| left != right)?;
+        let place = pairs.position(|(left, right)| left != right)?;
         Some(format!(
-            "row {}, column {}: source {}, target {}",
+            "row {}, column {}{}: source {}, target {}",
             self.row_name(left),
-            self.columns[column].name,
-            show(&left.values[column]),
-            show(&right.values[column])
+            self.columns[compared[place].column].name,
+            compared[place].aspect,
+            show(&left.values[place]),
+            show(&right.values[place])
         ))
+    }
+
+    /// What is compared of each row: every column in order, then what their text does not show.
+    fn compared(&self, other: &Table) -> Vec<Compared> {
+        let columns = self.columns.iter().enumerate();
+        let text = columns.clone().map(|(column, described)| Compared {
+            column,
+            aspect: "",
+            expression: described.expression(),
+        });
+        let hidden = columns.filter_map(|(column, described)| {
+            let twin = other.columns.iter().find(|twin| twin.name == described.name)?;
+            let (aspect, expression) = described.hidden(twin)?;
+            Some(Compared { column, aspect, expression })
+        });
+        text.chain(hidden).collect()
     }
 
     fn row_name(&self, cells: &Cells) -> String {
@@ -148,19 +184,27 @@ impl Table {
     /// How each leading column of [`Table::select`] compares.
     fn orders(&self) -> Vec<Order> {
         match self.key.as_slice() {
-            [] => vec![Order::Bytes],
+            [] => {
+                let floats = self.columns.iter().filter(|column| column.is_float());
+                std::iter::once(Order::Bytes).chain(floats.map(|_| Order::Float)).collect()
+            }
             key => key.iter().map(|column| self.columns[*column].order()).collect(),
         }
     }
 
-    /// Ordering expressions first, then every column of `self`, from the table in `database`.
-    fn select(&self, database: &str) -> String {
+    /// Ordering expressions first, then what is compared, from the table in `database`.
+    fn select(&self, database: &str, compared: &[Compared]) -> String {
         let mut list: Vec<String> = match self.key.as_slice() {
-            [] => vec![self.digest()],
+            [] => {
+                let floats = self.columns.iter().filter(|column| column.is_float());
+                std::iter::once(self.digest(compared))
+                    .chain(floats.map(Column::expression))
+                    .collect()
+            }
             key => key.iter().map(|column| self.columns[*column].order_expression()).collect(),
         };
         let positions: Vec<String> = (1..=list.len()).map(|place| place.to_string()).collect();
-        list.extend(self.columns.iter().map(Column::expression));
+        list.extend(compared.iter().map(|compared| compared.expression.clone()));
         format!(
             "SELECT {} FROM {}.{} ORDER BY {}",
             list.join(", "),
@@ -170,11 +214,13 @@ impl Table {
         )
     }
 
-    fn digest(&self) -> String {
+    /// Of everything but floating point numbers.
+    fn digest(&self, compared: &[Compared]) -> String {
         // SHA2, because MySQL 9.6 moved MD5 into an optional component.
-        let cell = |column: &Column| format!("IFNULL(SHA2({}, 256), '-')", column.expression());
-        let cells: Vec<String> = self.columns.iter().map(cell).collect();
-        format!("CAST(SHA2(CONCAT({}), 256) AS BINARY)", cells.join(", "))
+        let cells = compared.iter().filter(|compared| !self.columns[compared.column].is_float());
+        let cells =
+            cells.map(|compared| format!(", IFNULL(SHA2({}, 256), '-')", compared.expression));
+        format!("CAST(SHA2(CONCAT(''{}), 256) AS BINARY)", cells.collect::<String>())
     }
 }
 
@@ -182,15 +228,38 @@ impl Column {
     /// The column as it is compared.
     fn expression(&self) -> String {
         match self.data_type.as_str() {
-            "float" => format!("({} + 0e0)", quote(&self.name)),
+            // A product keeps the sign of -0, which a sum with 0 loses.
+            "float" => format!("({} * 1e0)", quote(&self.name)),
             _ => quote(&self.name),
         }
+    }
+
+    /// What two values that show the same text can still differ in: the number of an ENUM's or SET's
+    /// member (the error value is 0, and reads like a member ''), and the types inside a JSON document
+    /// (the DECIMAL 1.5 reads like the DOUBLE), which show in the size of its binary form. `JSON_ARRAY`
+    /// builds that form anew, without the gaps that updates in place leave.
+    fn hidden(&self, twin: &Column) -> Option<(&'static str, String)> {
+        let name = quote(&self.name);
+        match self.data_type.as_str() {
+            "enum" | "set" => Some((" as a number", format!("CAST({name} AS UNSIGNED)"))),
+            "json" if twin.data_type == "json" => {
+                Some((" in binary size", format!("JSON_STORAGE_SIZE(JSON_ARRAY({name}))")))
+            }
+            _ => None,
+        }
+    }
+
+    fn is_float(&self) -> bool {
+        self.order() == Order::Float
     }
 
     /// The column as rows are ordered by it: bare where that order is the same everywhere, so that the
     /// primary key's index serves.
     fn order_expression(&self) -> String {
-        let natural = self.order() == Order::Integer
+        if self.is_float() {
+            return self.expression();
+        }
+        let natural = matches!(self.order(), Order::Integer | Order::Decimal)
             || matches!(
                 self.data_type.as_str(),
                 "date" | "datetime" | "timestamp" | "year" | "binary" | "varbinary"
@@ -204,6 +273,8 @@ impl Column {
     fn order(&self) -> Order {
         match self.data_type.as_str() {
             "tinyint" | "smallint" | "mediumint" | "int" | "bigint" => Order::Integer,
+            "decimal" => Order::Decimal,
+            "float" | "double" => Order::Float,
             _ => Order::Bytes,
         }
     }
@@ -228,7 +299,8 @@ mod tests {
 
     #[test]
     fn text_keys_are_ordered_by_their_bytes_and_integers_by_the_index() {
-        let statement = table(&[("id", "int"), ("name", "varchar")], &[1, 0]).select("x__d");
+        let table = table(&[("id", "int"), ("name", "varchar")], &[1, 0]);
+        let statement = table.select("x__d", &table.compared(&table));
         let expected =
             "SELECT CAST(`name` AS BINARY), `id`, `id`, `name` FROM `x__d`.`t` ORDER BY 1, 2";
         assert_eq!(statement, expected);

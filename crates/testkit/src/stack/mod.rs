@@ -119,6 +119,16 @@ impl Stack {
     /// # Errors
     /// When a server or a service does not start.
     pub fn start(options: &StackOptions) -> Result<Stack> {
+        let mut stack = Self::servers(options)?;
+        stack.launch()?;
+        Ok(stack)
+    }
+
+    /// Starts the servers alone.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub fn servers(options: &StackOptions) -> Result<Stack> {
         let scratch = Scratch::new()?;
         let ids: Vec<String> =
             (1..=options.devices.len()).map(|n| format!("DEVICE_{n:03}")).collect();
@@ -141,11 +151,15 @@ impl Stack {
             .zip(&options.devices)
             .map(|(id, &flavour)| device(options, id, flavour, &nats, scratch.path()))
             .collect::<Result<Vec<_>>>()?;
-        let mut stack = Stack { devices, workers, shards, nats, scratch };
-        for service in stack.services() {
-            service.start()?;
-        }
-        Ok(stack)
+        Ok(Stack { devices, workers, shards, nats, scratch })
+    }
+
+    /// Starts the services.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub fn launch(&mut self) -> Result<()> {
+        self.services().try_for_each(Service::start)
     }
 
     /// Every service of ours.
@@ -192,7 +206,15 @@ impl Stack {
         Ok(None)
     }
 
-    /// Waits until every device's watermark has come to the end of its log as it is now.
+    /// True once every table of a device is copied.
+    async fn is_live(&self, device: &str, shard: usize) -> Result<bool> {
+        let mut conn = connect(&self.shards[shard].server).await?;
+        let sql = "SELECT snapshot IS NULL FROM tributary.watermark WHERE device_id = ?";
+        Ok(conn.exec_first(sql, (device,)).await? == Some(1))
+    }
+
+    /// Waits until every device's watermark has come to the end of its log as it is now, and no table
+    /// is left to be copied.
     ///
     /// # Errors
     /// When that takes longer than `patience`; names the devices and where they are.
@@ -201,9 +223,12 @@ impl Stack {
         for device in &self.devices {
             let head = device.head().await?;
             loop {
-                let watermark =
-                    self.watermark(&device.id).await?.map(|(_, (file, offset, _))| (file, offset));
-                if watermark.is_some_and(|watermark| watermark >= head) {
+                let found = self.watermark(&device.id).await?;
+                let watermark = found.map(|(_, (file, offset, _))| (file, offset));
+                if let Some((shard, _)) = found
+                    && watermark.is_some_and(|watermark| watermark >= head)
+                    && self.is_live(&device.id, shard).await?
+                {
                     break;
                 }
                 if Instant::now() > until {
@@ -245,6 +270,28 @@ impl Device {
         let name: String = last.get(0).context("no name")?;
         let number = name.rsplit('.').next().and_then(|n| n.parse().ok()).context("no number")?;
         Ok((number, last.get(1).context("no size")?))
+    }
+
+    /// Drops all of its log but the newest file. MariaDB keeps a file until its engines let go of it.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or keeps them for longer than `patience`.
+    pub async fn forget_log(&self, patience: Duration) -> Result<()> {
+        let until = Instant::now() + patience;
+        let mut conn = connect(&self.server).await?;
+        conn.query_drop("FLUSH BINARY LOGS").await?;
+        loop {
+            let files: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await?;
+            let last: String = files.last().and_then(|row| row.get(0)).context("no name")?;
+            if files.len() == 1 {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                bail!("{} keeps {} binlog files", self.id, files.len());
+            }
+            conn.query_drop(format!("PURGE BINARY LOGS TO '{last}'")).await?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Runs statements on its server, on one connection.

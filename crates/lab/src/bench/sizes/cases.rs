@@ -41,14 +41,6 @@ impl Case {
 
     /// Writes it.
     pub(super) async fn write(self, device: &Device) -> Result<()> {
-        device
-            .sql(&[
-                "SET GLOBAL max_allowed_packet = 1073741824",
-                "CREATE DATABASE app",
-                "CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT, at DATETIME(3), n INT, v VARCHAR(60))",
-                "CREATE TABLE app.large (id INT PRIMARY KEY AUTO_INCREMENT, v LONGBLOB)",
-            ])
-            .await?;
         let numbers = |n: u32| {
             format!(
                 "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {n}) "
@@ -81,6 +73,18 @@ impl Case {
             settings.into_iter().chain(statements.iter().map(String::as_str)).collect();
         device.sql(&statements).await
     }
+}
+
+/// Makes the tables.
+pub(super) async fn prepare(device: &Device) -> Result<()> {
+    device
+        .sql(&[
+            "SET GLOBAL max_allowed_packet = 1073741824",
+            "CREATE DATABASE app",
+            "CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT, at DATETIME(3), n INT, v VARCHAR(60))",
+            "CREATE TABLE app.large (id INT PRIMARY KEY AUTO_INCREMENT, v LONGBLOB)",
+        ])
+        .await
 }
 
 async fn ordinary(device: &Device) -> Result<()> {

@@ -1,5 +1,8 @@
 //! Somebody who keeps what a publisher sends and answers its heartbeats, and applies nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Result;
 use async_nats::jetstream::{self, stream};
 use futures_util::StreamExt;
@@ -11,6 +14,7 @@ use tributary_wire::HeartbeatReply;
 /// Answers until it is dropped.
 pub(super) struct Cloud {
     task: JoinHandle<()>,
+    answers: Arc<AtomicBool>,
 }
 
 /// As much as a worker gives the stream by default.
@@ -29,16 +33,23 @@ impl Cloud {
         };
         jetstream::new(client.clone()).get_or_create_stream(config).await?;
         let mut questions = client.subscribe("device.*.heartbeat").await?;
+        let answers = Arc::new(AtomicBool::new(true));
+        let is_there = Arc::clone(&answers);
         let task = tokio::spawn(async move {
-            // A device that nobody knows: its log is read from the beginning.
+            // A device that nobody knows.
             let answer = HeartbeatReply { applied: None, directive: None }.encode();
             while let Some(question) = questions.next().await {
-                if let Some(subject) = question.reply {
+                if let Some(subject) = question.reply.filter(|_| is_there.load(Ordering::Relaxed)) {
                     let _ = client.publish(subject, answer.clone().into()).await;
                 }
             }
         });
-        Ok(Self { task })
+        Ok(Self { task, answers })
+    }
+
+    /// Answers no more: a publisher then goes on from its checkpoint.
+    pub(super) fn be_silent(&self) {
+        self.answers.store(false, Ordering::Relaxed);
     }
 }
 

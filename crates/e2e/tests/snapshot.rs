@@ -1,0 +1,137 @@
+//! Devices that hold data before the cloud hears of them, and devices whose log is lost.
+
+use crate::lab::{DEADLINE, all_equal, options, progress, start, workloads};
+use anyhow::{Context, Result};
+use tributary_testkit::Flavour::{self, MariaDb, MySql};
+use tributary_testkit::stack::Stack;
+
+const TABLES: &[&str] = &[
+    "CREATE DATABASE kept CHARACTER SET latin1",
+    "USE kept",
+    "CREATE TABLE numbers (id INT PRIMARY KEY AUTO_INCREMENT, a BIGINT, b VARCHAR(40), c DOUBLE, d DECIMAL(20,4)) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci",
+    "INSERT INTO numbers (a, b, c, d) WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 900) SELECT x.n * 7, CONCAT('row ', x.n, '-', y.n), x.n / 3, y.n / 7 FROM s x, s y WHERE y.n <= 30",
+    "CREATE TABLE pairs (a INT, b VARCHAR(20) COLLATE latin1_general_cs, c DATETIME(3), v TEXT, PRIMARY KEY (b, a, c))",
+    "INSERT INTO pairs SELECT id, CONCAT('Key', id % 100), '2024-01-01' + INTERVAL id SECOND, b FROM numbers WHERE id < 6000",
+    "CREATE TABLE texts (k VARCHAR(30) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci PRIMARY KEY, v INT, UNIQUE (v))",
+    "INSERT INTO texts SELECT CONCAT(CHAR(65 + id % 26), 'ä中', id), id FROM numbers WHERE id < 4000",
+    "CREATE TABLE bytes (k VARBINARY(20) PRIMARY KEY, v BLOB)",
+    "INSERT INTO bytes SELECT UNHEX(LEFT(SHA2(id, 256), 40)), REPEAT(CHAR(id % 256), id % 200) FROM numbers WHERE id < 3000",
+    "CREATE TABLE keyless (id INT, v VARCHAR(20))",
+    "INSERT INTO keyless SELECT id % 50, 'same' FROM numbers WHERE id < 3000",
+    "CREATE TABLE made (id INT PRIMARY KEY, g INT AS (id * 2) STORED, w INT AS (id + 1) VIRTUAL, e ENUM('a','b') NOT NULL DEFAULT 'b', KEY (g)) COMMENT 'made of others'",
+    "INSERT INTO made (id) SELECT id FROM numbers WHERE id < 500",
+    "CREATE TABLE child (id INT PRIMARY KEY, parent INT, CONSTRAINT of_numbers FOREIGN KEY (parent) REFERENCES numbers (id), CHECK (id > 0))",
+    "INSERT INTO child SELECT id, id FROM numbers WHERE id < 100",
+    "CREATE TABLE big (id INT PRIMARY KEY, v LONGBLOB)",
+    "INSERT INTO big VALUES (1, REPEAT('x', 3000000)), (2, REPEAT(X'00ff', 900000)), (3, NULL)",
+    "CREATE TABLE parts (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (100), PARTITION p1 VALUES LESS THAN MAXVALUE)",
+    "INSERT INTO parts SELECT id, id FROM numbers WHERE id < 300",
+    "CREATE TABLE nothing (id INT PRIMARY KEY)",
+    "CREATE VIEW a_sum AS SELECT b.n FROM (SELECT COUNT(*) AS n FROM z_count) b",
+];
+
+/// A view that another reads, and code that is kept.
+const CODE: &[&str] = &[
+    "USE kept",
+    "CREATE TRIGGER made_before BEFORE INSERT ON made FOR EACH ROW SET NEW.e = 'a'",
+    "CREATE PROCEDURE count_all() SELECT COUNT(*) FROM numbers",
+];
+
+async fn fill(stack: &Stack) -> Result<()> {
+    for device in &stack.devices {
+        let tables: Vec<&str> =
+            TABLES.iter().copied().filter(|sql| !sql.contains("a_sum")).collect();
+        device.sql(&tables).await?;
+        device.sql(&["USE kept", "CREATE VIEW z_count AS SELECT id FROM numbers"]).await?;
+        let views: Vec<&str> = TABLES.iter().copied().filter(|sql| sql.contains("a_sum")).collect();
+        device.sql(&[&["USE kept"], &views[..]].concat()).await?;
+        device.sql(CODE).await?;
+        device.forget_log(DEADLINE).await?;
+    }
+    Ok(())
+}
+
+async fn equal(stack: &Stack) -> Result<()> {
+    stack.caught_up(DEADLINE).await?;
+    for device in &stack.devices {
+        let verdict = stack.verdict(device).await?;
+        assert!(verdict.equal() && verdict.rows > 40_000, "{verdict}\n{:#?}", verdict.differences);
+    }
+    Ok(())
+}
+
+async fn a_device_with_data_is_copied(flavour: Flavour) -> Result<()> {
+    let mut stack = Stack::servers(&options(&[flavour], &[flavour], 1)?)?;
+    fill(&stack).await?;
+    stack.launch()?;
+    stack.ready(DEADLINE).await?;
+    equal(&stack).await?;
+    // The log goes on from there.
+    stack.devices[0]
+        .sql(&[
+            "UPDATE kept.big SET v = REPEAT('y', 2000000) WHERE id = 3",
+            "DELETE FROM kept.texts WHERE v % 3 = 0",
+        ])
+        .await?;
+    equal(&stack).await
+}
+
+#[tokio::test]
+async fn a_mysql_device_with_data_is_copied() -> Result<()> {
+    a_device_with_data_is_copied(MySql).await
+}
+
+#[tokio::test]
+async fn a_mariadb_device_with_data_is_copied() -> Result<()> {
+    a_device_with_data_is_copied(MariaDb).await
+}
+
+/// A copy of everything while everything is written to and killed.
+async fn a_device_is_copied_while_it_is_written_to(flavour: Flavour) -> Result<()> {
+    let mut stack = Stack::servers(&options(&[flavour], &[flavour], 2)?)?;
+    fill(&stack).await?;
+    stack.launch()?;
+    let running = workloads(&stack, 200);
+    for round in 0..4 {
+        progress(&running, 300).await?;
+        stack.devices[0].publisher.kill();
+        stack.devices[0].publisher.start()?;
+        let worker = &mut stack.workers[round % 2];
+        worker.kill();
+        worker.start()?;
+    }
+    stack.ready(DEADLINE).await?;
+    all_equal(&stack, running).await
+}
+
+#[tokio::test]
+async fn a_mysql_device_is_copied_while_it_is_written_to() -> Result<()> {
+    a_device_is_copied_while_it_is_written_to(MySql).await
+}
+
+#[tokio::test]
+async fn a_mariadb_device_is_copied_while_it_is_written_to() -> Result<()> {
+    a_device_is_copied_while_it_is_written_to(MariaDb).await
+}
+
+#[tokio::test]
+async fn a_copy_whose_log_was_lost_is_replaced() -> Result<()> {
+    for flavour in Flavour::ALL {
+        let mut stack = start(&options(&[flavour], &[flavour], 1)?).await?;
+        let running = workloads(&stack, 200);
+        progress(&running, 500).await?;
+        stack.devices[0]
+            .sql(&["CREATE DATABASE gone", "CREATE TABLE gone.t (id INT PRIMARY KEY)"])
+            .await?;
+        stack.caught_up(DEADLINE).await?;
+        stack.devices[0].publisher.kill();
+        progress(&running, 500).await?;
+        stack.devices[0].sql(&["DROP DATABASE gone"]).await?;
+        stack.devices[0].forget_log(DEADLINE).await?;
+        stack.devices[0].publisher.start()?;
+        progress(&running, 500).await?;
+        stack.ready(DEADLINE).await?;
+        all_equal(&stack, running).await.with_context(|| flavour.to_string())?;
+    }
+    Ok(())
+}
