@@ -242,7 +242,8 @@ fn column(row: &Row) -> Option<Column> {
         bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
         digits: u32::try_from(number(12)?).ok()?,
     };
-    Some(Column { shape, select, text, key: number(10)?, in_part: number(11)? > 0, room })
+    let (key, in_part) = (number(10)?, number(11)? > 0);
+    Some(Column { shape, select, text, key, in_part, room })
 }
 
 /// The number in `bit(12)`.
