@@ -27,8 +27,18 @@ const SESSION: [&str; 5] = [
     "USE oracle",
 ];
 
-/// A VECTOR's metadata ends the other decoder's reading (`metadata_type.rs`: no type 13).
-const NOT_READ_BY_THE_OTHER: [&str; 1] = ["vector"];
+/// Metadata of a VECTOR and of MariaDB's own types ends the other decoder's reading (`metadata_type.rs`),
+/// and it shows values of SQL types inside a document as strings, which are no document of ours.
+const NOT_READ_BY_THE_OTHER: [&str; 8] = [
+    "vector",
+    "inet4",
+    "inet6",
+    "uuid",
+    "varchar_compressed",
+    "blob_compressed",
+    "json_temporal",
+    "json_opaque",
+];
 
 /// Everything that the oracle does with the cases that a server has.
 pub(crate) fn statements(flavour: Flavour) -> Vec<String> {

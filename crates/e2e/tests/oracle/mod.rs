@@ -45,6 +45,10 @@ const SESSION: [&str; 5] = [
     "USE oracle",
 ];
 
+/// Why a snapshot does not take that type from MySQL to MariaDB; the log has what the device wrote.
+const GEOMCOLLECTION: &str =
+    "MariaDB does not know the name geomcollection, under which MySQL shows a GEOMETRYCOLLECTION";
+
 fn all_cases(random: &mut Rng) -> Vec<Case> {
     let mut cases = numbers::cases(random);
     cases.extend(times::cases(random));
@@ -77,7 +81,11 @@ async fn every_value_arrives(device: Flavour, shard: Flavour, mode: Mode) -> Res
     options.durable = false;
     let mut stack =
         if mode == Mode::Snapshot { Stack::servers(&options)? } else { start(&options).await? };
-    let cases = chosen(device, shard);
+    let mut cases = chosen(device, shard);
+    if (device, shard, mode) == (MySql, MariaDb, Mode::Snapshot) {
+        println!("geometrycollection is left out: {GEOMCOLLECTION}");
+        cases.retain(|case| case.name != "geometrycollection");
+    }
     if mode == Mode::Backlog {
         stack.devices[0].publisher.kill();
     }
@@ -185,6 +193,7 @@ fn what_is_left_out_exists_and_stands_in_the_document() {
             exclusion.reason
         );
     }
+    assert!(document.contains(GEOMCOLLECTION), "docs/fidelity.md lacks: {GEOMCOLLECTION}");
     let states = cases.iter().map(|case| case.state);
     for state in states.chain(definitions::states()) {
         if let State::Pending(why) = state {
