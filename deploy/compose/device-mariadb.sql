@@ -1,3 +1,3 @@
 -- The publisher's account on a MariaDB device, with what it needs and no more.
 CREATE USER 'tributary'@'%' IDENTIFIED BY 'publisher-password';
-GRANT SELECT, REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO 'tributary'@'%';
+GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO 'tributary'@'%';
