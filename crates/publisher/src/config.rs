@@ -69,7 +69,8 @@ pub struct SourceConfig {
     /// TCP port.
     #[serde(default = "default_source_port")]
     pub port: u16,
-    /// The account: REPLICATION SLAVE, REPLICATION CLIENT (MariaDB: BINLOG MONITOR) and SELECT.
+    /// The account: SELECT, SHOW VIEW, TRIGGER, EVENT, REPLICATION SLAVE, REPLICATION CLIENT (MariaDB:
+    /// BINLOG MONITOR).
     pub user: String,
     /// Its password, or `file:/path`.
     pub password: Secret,

@@ -142,7 +142,7 @@ async fn the_preflight_lists_the_grants_that_are_missing() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("the account lacks REPLICATION SLAVE"), "{said}");
     assert!(
-        said.contains("GRANT SELECT, REPLICATION SLAVE, BINLOG MONITOR ON *.* TO 'poor'@'%'"),
+        said.contains("GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, REPLICATION SLAVE, BINLOG MONITOR ON *.* TO 'poor'@'%'"),
         "{said}"
     );
 }

@@ -160,7 +160,7 @@ async fn the_grants_that_the_preflight_asks_for_are_enough() {
         let lab = Lab::start(flavour).await;
         lab.sql(&[
             "CREATE USER least@'%' IDENTIFIED BY 'least'",
-            &format!("GRANT SELECT, REPLICATION SLAVE, {monitor} ON *.* TO least@'%'"),
+            &format!("GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, REPLICATION SLAVE, {monitor} ON *.* TO least@'%'"),
         ])
         .await;
         prepare(&lab).await;

@@ -8,7 +8,7 @@ use super::{Exact, Opened, Reading, Rows, TableName, Verdict, key, objects};
 use crate::config::Config;
 use crate::filter::{Decision, Filter};
 use crate::source::Facts;
-use crate::{Error, metrics};
+use crate::{Error, check, metrics};
 use mysql_async::prelude::Queryable;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,8 +57,13 @@ struct Reader {
 /// # Errors
 /// [`Error`]; another attempt goes on where the target stands.
 pub(crate) async fn run(context: Context, cursor: SnapshotCursor) -> Result<(), Error> {
-    let catalog = Catalog::connect(&context.config.source, &context.facts).await?;
+    let mut catalog = Catalog::connect(&context.config.source, &context.facts).await?;
     let begun = !cursor.database.is_empty();
+    let source = &context.config.source;
+    let grants: Vec<String> = catalog.query("SHOW GRANTS").await?;
+    if let Some(reason) = check::lacks_for_snapshot(&grants, &context.facts, &source.user) {
+        return Err(Error::SourceRefused { address: source.address(), reason });
+    }
     let now = Instant::now();
     let mut reader = Reader {
         context,

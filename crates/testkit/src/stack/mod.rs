@@ -209,7 +209,9 @@ impl Stack {
     /// True once every table of a device is copied.
     async fn is_live(&self, device: &str, shard: usize) -> Result<bool> {
         let mut conn = connect(&self.shards[shard].server).await?;
-        let sql = "SELECT snapshot IS NULL FROM tributary.watermark WHERE device_id = ?";
+        // MessagePack: an array of two, of which the first is the cursor or nil.
+        let sql = "SELECT snapshot IS NULL OR HEX(SUBSTRING(snapshot, 2, 1)) = 'C0' \
+                   FROM tributary.watermark WHERE device_id = ?";
         Ok(conn.exec_first(sql, (device,)).await? == Some(1))
     }
 
