@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tributary_publisher::config::WhenLost;
-use tributary_testkit::Flavour;
+use tributary_testkit::{Flavour, MySqlOptions, MySqlServer};
 use tributary_wire::Batch;
 
 const SERIES: &str = "INSERT INTO app.t (v) SELECT LEFT(UUID(), 8) FROM information_schema.columns a, information_schema.columns b LIMIT";
@@ -250,4 +250,86 @@ async fn tables_that_are_older_than_the_log_are_copied() {
     let model = model(&tokio::time::timeout(DEADLINE, batches).await.expect("in time"));
     assert_equal(&lab, &model).await;
     publisher.stop().await;
+}
+
+/// Makes `replica` a copy of the lab's source, and waits until it has everything.
+async fn replicate(lab: &Lab, replica: &MySqlServer, flavour: Flavour) {
+    let opts = mysql_async::Opts::from_url(&replica.admin_url()).expect("a url");
+    let mut conn = mysql_async::Conn::new(opts).await.expect("connects");
+    let port = lab.source.port();
+    let account = format!(
+        "MASTER_HOST='127.0.0.1', MASTER_PORT={port}, MASTER_USER='tributary', MASTER_PASSWORD='tributary'"
+    );
+    let (change, start) = match flavour {
+        Flavour::MySql => (
+            format!(
+                "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={port}, SOURCE_USER='tributary', SOURCE_PASSWORD='tributary', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1"
+            ),
+            "START REPLICA",
+        ),
+        Flavour::MariaDb => {
+            (format!("CHANGE MASTER TO {account}, MASTER_USE_GTID=slave_pos"), "START SLAVE")
+        }
+    };
+    conn.query_drop(change).await.expect("changes");
+    conn.query_drop(start).await.expect("starts");
+    let until = Instant::now() + DEADLINE;
+    let question = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'everything'";
+    while conn.query_first::<u8, _>(question).await.expect("asks") != Some(1) {
+        assert!(Instant::now() < until, "the replica does not follow");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let stop = if flavour == Flavour::MySql { "STOP REPLICA" } else { "STOP SLAVE" };
+    conn.query_drop(stop).await.expect("stops");
+}
+
+async fn a_replica_that_takes_its_source_s_place_goes_on(flavour: Flavour) {
+    let lab = Lab::start(flavour).await;
+    prepare(&lab, 300).await;
+    let options = MySqlOptions { server_id: 2, ..MySqlOptions::source() };
+    let options = options.argument("--log-slave-updates");
+    let replica = MySqlServer::start(flavour, &options).expect("starts");
+    let publisher = lab.publish();
+    lab.sql(&["USE app", "CREATE TABLE last_one (id INT PRIMARY KEY)"]).await;
+    let before = lab.read_until(is_last).await;
+    publisher.stop().await;
+    let checkpoint = lab.state.path().join("DEVICE_001.checkpoint.json");
+    let of_the_old = std::fs::read(&checkpoint).expect("there");
+    lab.answer(before.last().map(applied));
+    // What the publisher has not seen, the replica has.
+    lab.sql(&[&format!("{SERIES} 40"), "CREATE TABLE app.everything (id INT)"]).await;
+    replicate(&lab, &replica, flavour).await;
+    let mut config = lab.config();
+    config.source.port = replica.port();
+    let publisher = lab.publish_with(config);
+    let url = mysql_async::Opts::from_url(&replica.admin_url()).expect("a url");
+    let mut conn = mysql_async::Conn::new(url).await.expect("connects");
+    conn.query_drop(format!("{SERIES} 50")).await.expect("writes");
+    conn.query_drop("CREATE TABLE app.on_the_other (id INT)").await.expect("writes");
+    let last =
+        |batch: &Batch| batch.statements.iter().any(|s| s.sql.ends_with(b"on_the_other (id INT)"));
+    let batches = lab.read_until(last).await;
+    assert!(batches.iter().all(|batch| batch.items.is_empty()), "nothing is copied again");
+    assert_eq!(batches.last().map(|batch| batch.header.end.epoch), Some(2));
+    let model = model(&batches);
+    let rows = "SELECT CONCAT(id, ',', v) FROM app.t ORDER BY 1";
+    let held: Vec<String> = conn.query(rows).await.expect("selects");
+    assert_eq!(held, copied(&model, "app.t"));
+    publisher.stop().await;
+
+    // The old server comes back, and finds its place taken.
+    lab.answer(batches.last().map(applied));
+    std::fs::write(&checkpoint, of_the_old).expect("written");
+    let error = lab.publish().error().await.to_string();
+    assert!(error.contains("follows server"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_mysql_a_replica_that_takes_its_source_s_place_goes_on() {
+    a_replica_that_takes_its_source_s_place_goes_on(Flavour::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_mariadb_a_replica_that_takes_its_source_s_place_goes_on() {
+    a_replica_that_takes_its_source_s_place_goes_on(Flavour::MariaDb).await;
 }
