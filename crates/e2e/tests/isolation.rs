@@ -118,14 +118,17 @@ async fn two_publishers_of_one_device_do_not_corrupt_its_copy() -> Result<()> {
 /// The device's text is unique by a collation that the shard does not give it by itself.
 #[tokio::test]
 async fn a_device_parked_inside_a_batch_goes_on_when_its_remedy_is_followed() -> Result<()> {
-    let mut stack = start(&options(&[MySql], &[MariaDb], 1)?).await?;
+    let mut stack = start(&options(&[MariaDb], &[MariaDb], 1)?).await?;
     // Everything is in the log before it is read, so that it comes in few batches.
     stack.devices[0].publisher.kill();
     stack.devices[0]
         .sql(&[
             "CREATE DATABASE app",
-            "CREATE TABLE app.k (k VARCHAR(20) PRIMARY KEY, v INT) DEFAULT CHARSET=utf8mb4",
-            "INSERT INTO app.k VALUES ('a', 1), ('a ', 2), ('b', 3)",
+            "CREATE TABLE app.k (id INT PRIMARY KEY)",
+            "INSERT INTO app.k VALUES (1), (2)",
+            // MariaDB does not log what a cascade changes; here none ever acts.
+            "CREATE TABLE app.of_k (id INT PRIMARY KEY, k INT, CONSTRAINT to_k FOREIGN KEY (k) REFERENCES app.k (id) ON DELETE CASCADE)",
+            "INSERT INTO app.of_k VALUES (1, 1), (2, 2)",
             "CREATE TABLE app.later (id INT PRIMARY KEY)",
             "INSERT INTO app.later VALUES (1)",
         ])
@@ -142,14 +145,7 @@ async fn a_device_parked_inside_a_batch_goes_on_when_its_remedy_is_followed() ->
         anyhow::ensure!(Instant::now() < until, "the device is not parked");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    assert!(reason.contains("column k of table DEVICE_001__app.k"), "{reason}");
-    let wanted =
-        reason.split("collation ").nth(1).and_then(|rest| rest.split(' ').next()).expect("named");
-    shard
-        .query_drop(format!(
-            "ALTER TABLE DEVICE_001__app.k CONVERT TO CHARACTER SET utf8mb4 COLLATE {wanted}"
-        ))
-        .await?;
+    assert!(reason.contains("to_k") && reason.contains("cascade"), "{reason}");
     let worker = &stack.workers[0];
     let mut release = tributary_testkit::GuardedCommand::new(worker.program())
         .args([
