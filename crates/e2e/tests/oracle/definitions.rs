@@ -481,6 +481,7 @@ async fn definitions_arrive(flavour: Flavour) -> Result<()> {
     options.durable = false;
     let mut stack = start(&options).await?;
     let only = std::env::var("TRIBUTARY_CASES").unwrap_or_default();
+    let only = if only == "all" { String::new() } else { only };
     let mut conn = connect(&stack.devices[0].server).await?;
     for statement in super::SESSION {
         conn.query_drop(statement).await?;
