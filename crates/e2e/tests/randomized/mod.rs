@@ -180,6 +180,8 @@ async fn kill(
                 "worker"
             }
             _ => {
+                // A worker that just starts ends without NATS: its supervisor would start it again.
+                stack.ready(DEADLINE).await?;
                 stack.nats.kill();
                 stack.nats.restart()?;
                 "nats"
