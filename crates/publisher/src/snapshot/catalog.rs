@@ -109,7 +109,12 @@ impl Catalog {
         }
     }
 
-    async fn begin_mysql(&mut self, opened: &Opened) -> Result<((u32, u64), Exact), Error> {
+    /// Waits until everything before the window's opening is visible. MariaDB logs a definition when it is
+    /// made, and says of a consistent read where it stands.
+    pub(crate) async fn await_visible(&mut self, opened: &Opened) -> Result<(), Error> {
+        if self.flavour == Flavour::MariaDb {
+            return Ok(());
+        }
         let Some(before) = &opened.gtids else { return Err(without_gtids()) };
         let visible = format!("SELECT GTID_SUBSET('{before}', @@GLOBAL.gtid_executed)");
         let give_up_at = tokio::time::Instant::now() + VISIBLE_TIMEOUT;
@@ -123,6 +128,11 @@ impl Catalog {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        Ok(())
+    }
+
+    async fn begin_mysql(&mut self, opened: &Opened) -> Result<((u32, u64), Exact), Error> {
+        self.await_visible(opened).await?;
         let executed = "SELECT @@GLOBAL.gtid_executed";
         let first: Vec<String> = self.query(executed).await?;
         self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;

@@ -109,9 +109,7 @@ impl Reader {
             self.chunk().await?;
             return Ok(true);
         }
-        self.tables = self.tables().await?;
-        let here = (self.cursor.database.clone(), self.cursor.table.clone());
-        let Some(next) = self.tables.iter().find(|table| table.name > here).cloned() else {
+        let Some(next) = self.next_table().await? else {
             return Ok(!self.finish().await?);
         };
         self.refuse(&next)?;
@@ -130,6 +128,25 @@ impl Reader {
         let mut tables = self.catalog.tables().await?;
         tables.retain(|table| filter.decide(&table.name.0, &table.name.1) == Decision::Carried);
         Ok(tables)
+    }
+
+    /// The first table behind the cursor.
+    async fn next_table(&mut self) -> Result<Option<Table>, Error> {
+        self.tables = self.tables().await?;
+        let here = (self.cursor.database.clone(), self.cursor.table.clone());
+        Ok(self.tables.iter().find(|table| table.name > here).cloned())
+    }
+
+    /// True when, inside a window that watches every definition, this is the next table. A table that
+    /// was made behind the cursor since it was looked for would be passed by: it would count as live,
+    /// and the statement that made it has been left.
+    async fn is_next(
+        &mut self,
+        expected: Option<&TableName>,
+        opened: &Opened,
+    ) -> Result<bool, Error> {
+        self.catalog.await_visible(opened).await?;
+        Ok(self.next_table().await?.map(|table| table.name).as_ref() == expected)
     }
 
     /// A table's columns, as far as they are copied; `None` for a table that is gone.
@@ -168,7 +185,10 @@ impl Reader {
 
     /// Views and code, as they are after the last table; then nothing is left.
     async fn finish(&mut self) -> Result<bool, Error> {
-        let Some(_) = self.open(None, false).await? else { return Ok(false) };
+        let Some(opened) = self.open(None, false).await? else { return Ok(false) };
+        if !self.is_next(None, &opened).await? {
+            return Ok(false);
+        }
         let mut items = objects::inventory(&mut self.catalog, &self.context.filter).await?;
         let definitions = objects::definitions(&mut self.catalog, &self.context.filter).await?;
         let Some(definitions) = definitions else {
@@ -182,7 +202,10 @@ impl Reader {
 
     /// Makes the next table live, without its rows.
     async fn define(&mut self, name: &TableName) -> Result<(), Error> {
-        let Some(_) = self.open(Some(name), false).await? else { return Ok(()) };
+        let Some(opened) = self.open(None, false).await? else { return Ok(()) };
+        if !self.is_next(Some(name), &opened).await? {
+            return Ok(());
+        }
         let Some(item) = self.definition(name).await? else { return Ok(()) };
         let end = self.catalog.log_end().await?;
         let cursor = at(name, Vec::new(), false);
@@ -304,7 +327,10 @@ impl Reader {
                 ),
             });
         }
-        let Some(opened) = self.open(Some(name), true).await? else { return Ok(()) };
+        let Some(opened) = self.open(None, true).await? else { return Ok(()) };
+        if !self.is_next(Some(name), &opened).await? {
+            return Ok(());
+        }
         let Some(item) = self.definition(name).await? else { return Ok(()) };
         let Some(columns) = self.columns(name).await? else { return Ok(()) };
         let (end, exact) = self.catalog.begin(&opened).await?;
