@@ -216,7 +216,7 @@ async fn snapshot(
     let position = Position::boundary(epoch, number, offset);
     let cursor = SnapshotCursor { complete: true, ..SnapshotCursor::default() };
     let resume = Resume { position, gtid: None, snapshot: Some(cursor) };
-    let origin = accounted(&mut catalog, facts, copied, resume, file.name).await?;
+    let origin = counted(&mut catalog, facts, copied, resume, file.name).await?;
     Ok(Origin { anew: true, ..origin })
 }
 
@@ -249,31 +249,41 @@ async fn resumed(
             resume.gtid.as_deref().unwrap_or_default()
         ));
     }
+    let name = file.name.clone();
+    if resume.gtid.is_some() || !facts.has_gtids() {
+        let (gtid, read_from) = (resume.gtid.clone(), resume.position.offset);
+        return at_place(facts, position, resume, name, read_from, gtid);
+    }
     let mut catalog = Catalog::connect(&agent.config.source, facts).await?;
-    accounted(&mut catalog, facts, position, resume, file.name.clone()).await
+    counted(&mut catalog, facts, position, resume, name).await
 }
 
-/// Completes an origin with the GTIDs before it. Where they are not known, they are counted from the
-/// beginning of the file, or asked of the server.
-async fn accounted(
+/// An origin whose GTIDs are not known: they are counted from the beginning of the file, or asked of the
+/// server.
+async fn counted(
     catalog: &mut Catalog,
     facts: &Facts,
     position: Position,
     resume: Resume,
     file: String,
 ) -> Result<Origin, Error> {
+    let at = resume.position.offset;
+    let gtids = catalog.gtids_before(&file, at).await?;
+    // MariaDB says what lies before any place, MySQL what lies before a file.
+    let read_from = if facts.flavour == Flavour::MariaDb { at } else { FILE_BEGIN };
+    at_place(facts, position, resume, file, read_from, gtids)
+}
+
+/// An origin in the log that the copy was taken of.
+fn at_place(
+    facts: &Facts,
+    position: Position,
+    resume: Resume,
+    file: String,
+    read_from: u64,
+    gtids: Option<String>,
+) -> Result<Origin, Error> {
     let mariadb = facts.flavour == Flavour::MariaDb;
-    let mut read_from = resume.position.offset;
-    let gtids = match &resume.gtid {
-        Some(gtids) => Some(gtids.clone()),
-        None if !facts.has_gtids() => None,
-        None => {
-            if !mariadb {
-                read_from = FILE_BEGIN;
-            }
-            catalog.gtids_before(&file, resume.position.offset).await?
-        }
-    };
     let gtids = gtids.map(|text| Gtids::parse(&text, mariadb)).transpose();
     let gtids = gtids.map_err(|error| Error::OutOfReach { reason: error.to_string() })?;
     let (elsewhere, beginning, anew) = (false, false, false);
