@@ -29,6 +29,7 @@ fn read(plan: &TablePlan, mut stream: RowStream<&[u8]>, mut rows: Rows<'_>) {
             (Err(_), Err(_)) => return,
             // From here on the two are not at the same place.
             (Ok(Step::Piece(_)), _) | (_, Ok(false)) => break,
+            (Ok(Step::Withheld), _) => panic!("nothing is left out"),
             (Ok(Step::Row(_)), Err(error)) => panic!("only a stream reads this: {error}"),
             (Err(error), Ok(true)) => panic!("a stream does not read this: {error}"),
         }

@@ -51,6 +51,9 @@ enum Due {
     Take(Option<u64>),
     /// To give it to whoever should have it.
     Release,
+    /// To let go of a lease that an earlier process of this name left behind: the others see its owner
+    /// alive and would wait for ever.
+    Disown,
     /// To stop reading it: someone else has it.
     Stop,
 }
@@ -99,6 +102,7 @@ impl Partitions {
                     release.push(partition);
                     Ok(())
                 }
+                Due::Disown => disown(made, partition, &held).await,
             };
             outcome = outcome.and(done);
         }
@@ -128,6 +132,7 @@ impl Partitions {
             owner.is_none_or(|owner| owner == me || !live.iter().any(|worker| worker == owner));
         match self.running.get(&partition) {
             None if mine && free => Due::Take(None),
+            None if owner == Some(me) => Due::Disown,
             None => Due::Nothing,
             Some(running) if held.revision != running.revision => Due::Stop,
             Some(_) if !mine => Due::Release,
@@ -254,4 +259,11 @@ impl Partitions {
     fn is_in(&self, device: &wire::DeviceId, partition: u32) -> bool {
         wire::partition(device, self.ownership.stream.partitions) == partition
     }
+}
+
+/// Frees a lease that nobody reads under.
+async fn disown(made: &Provisioned, partition: u32, held: &Held) -> Result<(), String> {
+    let lease = Lease { owner: None, generation: held.lease.generation };
+    let written = lease::write(&made.leases, partition, &lease, held.revision).await;
+    written.map(|_| ()).map_err(|error| error.to_string())
 }

@@ -43,10 +43,6 @@ async fn a_worker_that_is_killed_during_a_snapshot_loses_and_repeats_nothing() {
             for message in chunk {
                 publish(&client, &device.id, message.clone()).await;
             }
-            // At work, and not only about to begin.
-            let begun =
-                format!("SELECT COUNT(*) FROM {book}.watermark WHERE device_id='{}'", device.id);
-            eventually(mysql, &begun, &["1"]).await;
             process.child.kill().expect("killed");
         }
         // Two share the partitions from now on, and all is published again, as after a rewind.
@@ -96,12 +92,8 @@ async fn two_workers_share_the_partitions_and_one_takes_over_from_a_dead_one() {
     for device in &devices {
         eventually(mysql, &select(&device.id), &["1|x"]).await;
     }
-    let deadline = Instant::now() + worker::DEADLINE;
     let both = |owners: &[String]| ["w1", "w2"].iter().all(|w| owners.iter().any(|o| o == w));
-    while !both(&owners(&client).await) {
-        assert!(Instant::now() < deadline, "the second worker got no partition");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    eventually_owned(&client, both).await;
     first.child.kill().expect("killed");
     for device in &mut devices {
         device.insert(&simple("t"), row(2, "y"));
@@ -111,6 +103,47 @@ async fn two_workers_share_the_partitions_and_one_takes_over_from_a_dead_one() {
         eventually(mysql, &select(&device.id), &["1|x", "2|y"]).await;
     }
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_comes_back_lets_go_of_what_it_held_alone() {
+    let (nats, book) = (nats(), book());
+    let mysql = shard::server(Flavour::MySql);
+    let shards = [("m", mysql.port())];
+    let client = connect(&nats).await;
+    let mut alone = worker::spawn(&setup("w1", nats.url(), &shards, &book));
+    let all = |owners: &[String], n| owners.iter().filter(|owner| *owner == "w1").count() == n;
+    eventually_owned(&client, |owners| all(owners, 8)).await;
+    // It is back before anyone takes it for dead, and shares with another now.
+    alone.child.kill().expect("killed");
+    let other = start(&setup("w2", nats.url(), &shards, &book)).await;
+    let back = worker::spawn(&setup("w1", nats.url(), &shards, &book));
+    let both = |owners: &[String]| owners.len() == 8 && owners.iter().any(|owner| owner == "w2");
+    eventually_owned(&client, both).await;
+    for _ in 0..12 {
+        let mut device = Device::new(&unique("dev"));
+        device.ddl(SIMPLE);
+        device.insert(&simple("t"), row(1, "x"));
+        publish(&client, &device.id.clone(), device.seal()).await;
+        eventually(mysql, &select(&device.id), &["1|x"]).await;
+    }
+    other.stop().await;
+    drop(back);
+}
+
+/// Waits until the leases are held as wanted.
+async fn eventually_owned(client: &async_nats::Client, wanted: impl Fn(&[String]) -> bool) {
+    let deadline = Instant::now() + worker::DEADLINE;
+    let context = async_nats::jetstream::new(client.clone());
+    loop {
+        let made = context.get_key_value("tributary_leases").await.is_ok();
+        let owners = if made { owners(client).await } else { Vec::new() };
+        if wanted(&owners) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the leases are held by {owners:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Who holds the leases.

@@ -175,13 +175,21 @@ impl Stack {
     /// Waits until every service says that it is ready.
     ///
     /// # Errors
-    /// When one ends, or is not ready in time; with the end of its log.
+    /// When one ends, or is not ready in time; with the end of every log: what a publisher waits for may
+    /// be a worker.
     pub async fn ready(&mut self, patience: Duration) -> Result<()> {
         let until = Instant::now() + patience;
+        let mut outcome = Ok(());
         for service in self.services() {
-            service.ready(until).await?;
+            outcome = service.ready(until).await;
+            if outcome.is_err() {
+                break;
+            }
         }
-        Ok(())
+        outcome.with_context(|| {
+            let logs: Vec<String> = self.services().map(|service| service.log_tail(15)).collect();
+            logs.join("\n")
+        })
     }
 
     /// The shard that holds a device's watermark, and the watermark as `(file, offset, part)`.

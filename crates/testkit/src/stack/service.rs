@@ -102,7 +102,7 @@ impl Service {
     /// Waits until `/readyz` says 200.
     ///
     /// # Errors
-    /// When it ends or is not ready by `until`; with what it says and the end of its log.
+    /// When it ends or is not ready by `until`; with what it says.
     pub async fn ready(&mut self, until: Instant) -> Result<()> {
         loop {
             let said = match self.get("/readyz").await {
@@ -111,7 +111,7 @@ impl Service {
                 Err(error) => error.to_string(),
             };
             if !self.is_running() || Instant::now() > until {
-                bail!("{} is not ready: {said}\n{}", self.name, self.log_tail(15));
+                bail!("{} is not ready: {said}", self.name);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
