@@ -86,7 +86,6 @@ async fn attempts(agent: &mut Agent) -> Result<(), Error> {
         match outcome {
             Ok(End::Rewind) => {
                 metrics::rewound();
-                agent.run = fastrand::u64(1..);
                 agent.after_rewind = true;
                 agent.store_checkpoint();
             }
@@ -96,7 +95,6 @@ async fn attempts(agent: &mut Agent) -> Result<(), Error> {
             Err(error) if error.needs_snapshot() && agent.may_take_snapshot() => {
                 tracing::warn!(device = %agent.device, %error, "the log has lost what follows on the copy; every table is copied again");
                 agent.take_snapshot = true;
-                agent.run = fastrand::u64(1..);
                 tokio::time::sleep(backoff.next()).await;
             }
             Err(error) if error.fate() == Fate::Retry => {
@@ -107,5 +105,8 @@ async fn attempts(agent: &mut Agent) -> Result<(), Error> {
             }
             Err(error) => return Err(error),
         }
+        // What was under way may still arrive. Another attempt reads the same log, but it cuts it, and
+        // places a snapshot in it, in its own way: only another run's number tells the two apart.
+        agent.run = fastrand::u64(1..);
     }
 }

@@ -2,9 +2,10 @@
 //! answers the test sets.
 
 use async_nats::jetstream::{self, consumer, stream};
-use futures_util::{StreamExt, TryFutureExt};
+use futures_util::{Stream, StreamExt, TryFutureExt};
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -147,6 +148,15 @@ impl Lab {
         }
     }
 
+    /// Runs every statement that a question answers with. One whose object is gone by then fails alone.
+    pub(crate) async fn sql_each(&self, question: &str) {
+        let opts = mysql_async::Opts::from_url(&self.source.admin_url()).expect("a url");
+        let mut conn = mysql_async::Conn::new(opts).await.expect("connects");
+        for statement in conn.query::<String, _>(question).await.expect(question) {
+            conn.query_drop(statement).await.unwrap_or_default();
+        }
+    }
+
     /// Asks until the answer is true.
     pub(crate) async fn sql_until(&self, question: &str) {
         let opts = mysql_async::Opts::from_url(&self.source.admin_url()).expect("a url");
@@ -170,16 +180,11 @@ impl Lab {
         mut end: Position,
         last: impl Fn(&Batch) -> bool,
     ) -> Vec<Batch> {
-        let client = async_nats::connect(self.nats.url()).await.expect("connects");
-        let stream = jetstream::new(client).get_stream("CHANGES").await.expect("stream");
-        let config = consumer::pull::OrderedConfig::default();
-        let consumer = stream.create_consumer(config).await.expect("consumer");
-        let mut messages = consumer.messages().await.expect("messages");
+        let mut stored = pin!(self.stored().await);
         let mut batches: Vec<Batch> = Vec::new();
         loop {
-            let message = timeout(DEADLINE, messages.next()).await.expect("a batch in time");
-            let message = message.expect("goes on").expect("a message");
-            let batch = Batch::decode(&message.payload, &Limits::default()).expect("decodes");
+            let batch = timeout(DEADLINE, stored.next()).await.expect("a batch in time");
+            let batch = batch.expect("goes on");
             if batch.header.end <= end {
                 continue;
             }
@@ -191,6 +196,18 @@ impl Lab {
                 return batches;
             }
         }
+    }
+
+    /// Everything that is in the stream, and everything that follows, repetitions included.
+    pub(crate) async fn stored(&self) -> impl Stream<Item = Batch> {
+        let client = async_nats::connect(self.nats.url()).await.expect("connects");
+        let stream = jetstream::new(client).get_stream("CHANGES").await.expect("stream");
+        let config = consumer::pull::OrderedConfig::default();
+        let consumer = stream.create_consumer(config).await.expect("consumer");
+        consumer.messages().await.expect("messages").map(|message| {
+            let payload = message.expect("a message").payload.clone();
+            Batch::decode(&payload, &Limits::default()).expect("decodes")
+        })
     }
 
     /// Waits for a question that satisfies `wanted`.

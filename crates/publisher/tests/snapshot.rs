@@ -2,14 +2,18 @@
 
 use crate::harness::{DEADLINE, Lab, applied};
 use crate::model::Model;
+use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
+use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tributary_publisher::config::WhenLost;
-use tributary_testkit::{Flavour, MySqlOptions, MySqlServer};
+
+use tributary_testkit::{Direction, Flavour, MySqlOptions, MySqlServer, Proxy};
 use tributary_wire::Batch;
 
 const SERIES: &str = "INSERT INTO app.t (v) SELECT LEFT(UUID(), 8) FROM information_schema.columns a, information_schema.columns b LIMIT";
@@ -181,6 +185,49 @@ async fn on_mysql_tables_are_copied_while_they_are_written_to() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_mariadb_tables_are_copied_while_they_are_written_to() {
     tables_are_copied_while_they_are_written_to(Flavour::MariaDb).await;
+}
+
+/// A publisher whose source breaks off reads again what was not acknowledged, and places its snapshot
+/// in it anew. What it had sent before may still arrive: a reader must see that it is something else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_says_one_thing_of_one_place() {
+    for flavour in Flavour::ALL {
+        let lab = Lab::start(flavour).await;
+        prepare(&lab, 8000).await;
+        forget(&lab).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let writer = write(&lab, 1, &stop);
+        let proxy = Proxy::start(lab.nats.address()).expect("a proxy");
+        // Batches are stored long before their publisher knows.
+        proxy.delay(Direction::ToClient, Duration::from_millis(400));
+        let mut config = lab.config();
+        config.nats.urls = vec![format!("nats://{}", proxy.addr())];
+        config.snapshot.rows_per_second = Some(2000);
+        let publisher = lab.publish_with(config);
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(1300)).await;
+            lab.sql_each("SELECT CONCAT('KILL ', id) FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'").await;
+        }
+        proxy.delay(Direction::ToClient, Duration::ZERO);
+        let mut stored = pin!(lab.stored().await);
+        let (mut said, mut repeated) = (HashMap::new(), 0);
+        loop {
+            let batch = timeout(DEADLINE, stored.next()).await.expect("in time").expect("one");
+            let done = batch.header.resume.snapshot.is_none();
+            let place = (batch.header.run, batch.header.prev);
+            repeated += u32::from(said.keys().any(|(_, prev)| *prev == batch.header.prev));
+            let text = format!("{batch:?}");
+            let before = said.entry(place).or_insert_with(|| text.clone());
+            assert!(*before == text, "of {place:?}:\n{before:.2000}\n{text:.2000}");
+            if done {
+                break;
+            }
+        }
+        assert!(repeated > 0, "nothing was read again");
+        stop.store(true, Ordering::Relaxed);
+        writer.await.expect("writes");
+        publisher.stop().await;
+    }
 }
 
 /// A device that was copied, and whose log then lost what follows on the copy.

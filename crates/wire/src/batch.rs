@@ -29,7 +29,7 @@ pub struct Batch {
 pub struct Header {
     /// The device whose log this is.
     pub device: DeviceId,
-    /// Random per start or rewind of a publisher: tells two live publishers of one id apart.
+    /// Random per attempt of a publisher to read the log: a start, a rewind, a source that is back. Tells two live publishers of one id apart.
     pub run: u64,
     /// Identity of the MySQL server that wrote the log: its `server_uuid`, or `mariadb-<server_id>`.
     pub source: String,
