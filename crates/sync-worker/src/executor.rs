@@ -8,6 +8,7 @@ use crate::failure::{Failure, Stop};
 use crate::job::Job;
 use crate::lane::{Health, Place};
 use crate::metrics;
+use crate::outage::unless_silent;
 use crate::report;
 use crate::watermark::Parked;
 use std::collections::VecDeque;
@@ -96,19 +97,23 @@ impl Executor {
         self.connected().await?;
         let Some(target) = &mut self.target else { return Ok(()) };
         let works: Vec<_> = jobs.iter().map(Job::work).collect();
-        let outcomes = apply::apply(target, &works).await.map_err(|error| Failure::from(&error))?;
+        let applied =
+            async { apply::apply(target, &works).await.map_err(|error| Failure::from(&error)) };
+        let outcomes = unless_silent(&self.place.shard, applied).await?;
         report::group(self.place.shard.name(), self.place.number, jobs, begun.elapsed());
         let mut at_statement = Vec::new();
         let (mut failure, mut keeps_connection) = (None, true);
         for (index, outcome) in outcomes.into_iter().enumerate() {
-            let device = &jobs[index].device;
-            report::outcome(&self.place.directory, self.place.shard_index, device, &outcome);
+            let job = &jobs[index];
+            let device = &job.device;
+            report::outcome(&self.place.directory, self.place.shard_index, job, &outcome);
             let Outcome { pass, .. } = outcome;
             let Some(barrier) = pass.barrier else { continue };
             let mut parked = None;
             if self.slow == Slow::Wait {
-                let ran = ddl::apply(target, device, &barrier).await;
-                match ran.map_err(Stop::from) {
+                let ran = async { Ok(ddl::apply(target, device, &barrier).await) };
+                let ran = unless_silent(&self.place.shard, ran).await;
+                match ran.map_err(Stop::Failed).and_then(|ran| ran.map_err(Stop::from)) {
                     Ok(_) => {}
                     // A connection from before a GRANT does not know of it: once more on a new one.
                     Err(Stop::Park(reason, keeps)) => {
@@ -193,7 +198,10 @@ impl Executor {
         let most = conflicts.max().unwrap_or(0);
         match self.slow {
             Slow::Detour if jobs.len() == 1 => detours.append(jobs),
-            Slow::Detour if most > GROUP_CONFLICTS_MAX => split(jobs, groups),
+            // The others would wait as long once more.
+            Slow::Detour if failure.is_lock_wait || most > GROUP_CONFLICTS_MAX => {
+                split(jobs, groups)
+            }
             Slow::Wait if most > DETOUR_CONFLICTS_MAX => {
                 tracing::warn!(
                     shard = self.place.shard.name(),

@@ -18,6 +18,8 @@ pub const SQL_MODE_LENIENT: &str =
     "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
 
 const CONNECT: Duration = Duration::from_secs(3);
+/// What follows the login.
+const SET_UP: Duration = Duration::from_secs(7);
 const ANSWER: Duration = Duration::from_secs(60);
 /// A question about one row, or about nothing.
 const QUICK: Duration = Duration::from_secs(3);
@@ -70,8 +72,12 @@ impl Session {
             charsets: Arc::default(),
         };
         let mut session = Self { conn, server };
-        session.reset().await?;
-        session.learn().await?;
+        let set_up = async {
+            session.reset().await?;
+            session.learn().await
+        };
+        let set_up = timeout(SET_UP, set_up).await;
+        set_up.map_err(|_| SqlError::Timeout { operation: OPERATION, after: SET_UP })??;
         Ok(session)
     }
 
@@ -92,7 +98,7 @@ impl Session {
             format!(
                 "ROLLBACK; SET NAMES binary; \
                  SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00', foreign_key_checks=0, \
-                 unique_checks=1, innodb_lock_wait_timeout=3, lock_wait_timeout=60, autocommit=1, \
+                 unique_checks=1, innodb_lock_wait_timeout=1, lock_wait_timeout=60, autocommit=1, \
                  collation_server=DEFAULT, timestamp=DEFAULT \
                  /*M! , check_constraint_checks=0 */; \
                  SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
@@ -108,6 +114,18 @@ impl Session {
     /// [`SqlError`].
     pub async fn run(&mut self, operation: &'static str, sql: &[u8]) -> Result<(), SqlError> {
         self.run_within(operation, sql, ANSWER).await
+    }
+
+    /// [`Session::run`] of statements that take no time on a healthy server.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub async fn run_quickly(
+        &mut self,
+        operation: &'static str,
+        sql: &[u8],
+    ) -> Result<(), SqlError> {
+        self.run_within(operation, sql, QUICK).await
     }
 
     /// Runs statements that return no rows and may take long.

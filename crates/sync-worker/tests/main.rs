@@ -4,6 +4,7 @@ mod ddl;
 mod deaths;
 mod device;
 mod examples;
+mod faults;
 mod isolation;
 mod lab;
 mod large;

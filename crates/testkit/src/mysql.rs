@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::arguments::{self, SOCKET};
 use crate::cache::Cache;
@@ -195,6 +196,28 @@ impl MySqlServer {
     /// Kills the server at once, as a crash would end it.
     pub fn kill(&mut self) {
         self.child = None;
+    }
+
+    /// Makes the server hang: it keeps its connections, takes new ones, and answers nothing.
+    ///
+    /// # Errors
+    /// When it does not run, or the signal cannot be sent.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a server go on that was paused.
+    ///
+    /// # Errors
+    /// See [`MySqlServer::pause`].
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        kill_process(pid.context("the server does not run")?, signal)?;
+        Ok(())
     }
 
     /// `mysql://user:password@127.0.0.1:port/database`. An empty database names none.
