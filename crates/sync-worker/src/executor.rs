@@ -19,6 +19,8 @@ use tributary_runtime::Backoff;
 const GROUP_CONFLICTS_MAX: u32 = 3;
 /// Conflicts of a device on its detour before its batches are left in the stream.
 const DETOUR_CONFLICTS_MAX: u32 = 20;
+/// The same of one that there is no room for.
+const DETOUR_FULL_MAX: u32 = 3;
 pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(20);
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -166,7 +168,7 @@ impl Executor {
         ::metrics::counter!(metrics::RETRIES, "class" => class).increment(1);
         self.restore(failure).await;
         match failure.class {
-            Class::Conflict => self.conflict(failure, jobs, groups, detours).await,
+            Class::Conflict | Class::Full => self.conflict(failure, jobs, groups, detours).await,
             Class::Reconnect | Class::Unavailable => self.failing(failure).await,
             Class::Halt => self.halt(failure).await,
             Class::Data => self.refused(failure, jobs, groups),
@@ -182,8 +184,8 @@ impl Executor {
         }
     }
 
-    /// Another transaction was in the way. A device that is in the way even when it is alone must not
-    /// hold up the others.
+    /// Another transaction was in the way, or there is no room. A device that this befalls even when it is
+    /// alone must not hold up the others.
     async fn conflict(
         &mut self,
         failure: &Failure,
@@ -196,19 +198,33 @@ impl Executor {
             job.conflicts
         });
         let most = conflicts.max().unwrap_or(0);
+        let is_full = failure.class == Class::Full;
+        let patience = if is_full { DETOUR_FULL_MAX } else { DETOUR_CONFLICTS_MAX };
         match self.slow {
             Slow::Detour if jobs.len() == 1 => detours.append(jobs),
             // The others would wait as long once more.
-            Slow::Detour if failure.is_lock_wait || most > GROUP_CONFLICTS_MAX => {
-                split(jobs, groups)
+            Slow::Detour if failure.is_lock_wait || is_full || most > GROUP_CONFLICTS_MAX => {
+                split(jobs, groups);
             }
-            Slow::Wait if most > DETOUR_CONFLICTS_MAX => {
-                tracing::warn!(
-                    shard = self.place.shard.name(),
-                    device = jobs.first().map(|job| job.device.as_str()),
-                    error = failure.error,
-                    "someone else holds this device's rows locked; its batches are left in the stream for a while"
-                );
+            Slow::Wait if most > patience => {
+                let shard = self.place.shard.name();
+                let device = jobs.first().map(|job| job.device.as_str());
+                let error = failure.error.as_str();
+                if is_full {
+                    tracing::error!(
+                        shard,
+                        device,
+                        error,
+                        "the shard has no room for this device's rows; they are left in the stream and tried again from time to time: make room on the disk that holds the table, or raise the limit that the error names"
+                    );
+                } else {
+                    tracing::warn!(
+                        shard,
+                        device,
+                        error,
+                        "someone else holds this device's rows locked; its batches are left in the stream for a while"
+                    );
+                }
                 self.leave_behind(jobs).await;
             }
             Slow::Detour | Slow::Wait => tokio::time::sleep(self.backoff.next()).await,

@@ -70,7 +70,7 @@ impl Failure {
 
 impl From<&ApplyError> for Failure {
     fn from(error: &ApplyError) -> Self {
-        Self::new(&error.source, error.subject, error.source.to_string())
+        Self::new(&error.source, error.subject, error.to_string())
     }
 }
 
@@ -100,9 +100,11 @@ impl From<DdlError> for Stop {
                         let parked = Parked { reason: failure.error, remedy };
                         Self::Park(parked, failure.keeps_connection)
                     }
-                    Class::Conflict | Class::Reconnect | Class::Unavailable | Class::Halt => {
-                        Self::Failed(failure)
-                    }
+                    Class::Conflict
+                    | Class::Reconnect
+                    | Class::Unavailable
+                    | Class::Full
+                    | Class::Halt => Self::Failed(failure),
                 }
             }
         }

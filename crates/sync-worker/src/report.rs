@@ -100,6 +100,7 @@ pub(crate) fn class(class: Class) -> &'static str {
         Class::Conflict => "conflict",
         Class::Reconnect => "reconnect",
         Class::Unavailable => "unavailable",
+        Class::Full => "full",
         Class::Data => "data",
         Class::Halt => "halt",
     }

@@ -271,7 +271,7 @@ enum Fault {
     Expectation(String),
 }
 
-/// Sends a packet and reads one answer per statement. `done` counts the statements that succeeded.
+/// Sends a packet and reads one answer per statement. `done` counts those before the one that failed.
 async fn run_packet(
     conn: &mut Conn,
     script: &Script,
@@ -281,17 +281,15 @@ async fn run_packet(
     let mut answers = conn.query_iter(packet.sql).await.map_err(Fault::Driver)?;
     let mut fault = None;
     for index in packet.statements.clone() {
-        let expect = script.expect(index);
         let (affected, warnings) = (answers.affected_rows(), answers.warnings());
-        fault = fault.or_else(|| disappointment(expect, affected, warnings));
-        let is_last = index + 1 == packet.statements.end;
-        if !is_last || matches!(expect, Expect::Holds(_)) {
-            let rows = answers.collect::<Row>().await.map_err(Fault::Driver)?;
-            fault = fault.or_else(|| untruth(expect, rows));
+        // Also says whether the statement was refused.
+        let rows = answers.collect::<Row>().await;
+        if let Some(earlier) = fault {
+            return Err(Fault::Expectation(earlier));
         }
-        if fault.is_none() {
-            *done += 1;
-        }
+        *done = index - packet.statements.start;
+        let (rows, expect) = (rows.map_err(Fault::Driver)?, script.expect(index));
+        fault = disappointment(expect, affected, warnings).or_else(|| untruth(expect, rows));
     }
     answers.drop_result().await.map_err(Fault::Driver)?;
     fault.map_or(Ok(()), |fault| Err(Fault::Expectation(fault)))

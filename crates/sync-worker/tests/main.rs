@@ -10,6 +10,7 @@ mod lab;
 mod large;
 mod parking;
 mod provision;
+mod refusals;
 mod rows;
 mod shard;
 mod snapshot;

@@ -214,10 +214,27 @@ impl MySqlServer {
         self.signal(Signal::CONT)
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        kill_process(pid.context("the server does not run")?, signal)?;
+    /// Lets no file of the server be written beyond so many bytes, as a full disk would: to a table that
+    /// is not larger nothing happens. `None` takes the limit away. Linux only.
+    ///
+    /// # Errors
+    /// When the server does not run, or the system refuses.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        use rustix::process::{Resource, Rlimit, prlimit};
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(self.process()?), Resource::Fsize, limit)?;
         Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.process()?, signal)?;
+        Ok(())
+    }
+
+    fn process(&self) -> Result<Pid> {
+        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        pid.context("the server does not run")
     }
 
     /// `mysql://user:password@127.0.0.1:port/database`. An empty database names none.
