@@ -65,6 +65,9 @@ pub fn classify(error: &SqlError, subject: Subject) -> Class {
 
 /// What a person has to do before a device can go on that was parked with this error.
 pub fn remedy(error: &SqlError) -> &'static str {
+    if matches!(error, SqlError::Unexpected { .. }) {
+        return "the shard's rows are not what the device's were at the watermark: restore them there, or drop the device's databases and its watermark at the shard, so that it begins anew; then release the device";
+    }
     match error.code() {
         Some(1044 | 1142 | 1143 | 1227 | 1370 | 1410) => {
             "grant the worker's account the missing privilege at the shard (tributary-sync-worker check lists them), then release the device"

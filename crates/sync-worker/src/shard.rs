@@ -5,6 +5,7 @@ use crate::session::Session;
 use crate::settings::ShardSettings;
 use crate::sql_error::SqlError;
 use crate::watermark::{self, Watermark};
+use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard};
@@ -114,12 +115,23 @@ impl Shard {
         self.ask(&nobody).await.is_ok()
     }
 
-    /// Every device that is parked here.
+    /// Every device that is parked here, and since when: RFC 3339, in UTC, by the shard's clock.
     ///
     /// # Errors
     /// [`ShardError`].
-    pub async fn parked(&self) -> Result<Vec<(DeviceId, Watermark)>, ShardError> {
-        self.ask(&watermark::select_parked(&self.settings.bookkeeping)).await
+    pub async fn parked(&self) -> Result<Vec<(DeviceId, Watermark, String)>, ShardError> {
+        let rows = self.ask(&watermark::select_parked(&self.settings.bookkeeping)).await?;
+        let mut session = self.connect().await?;
+        let sql = watermark::select_parked_since(&self.settings.bookkeeping);
+        let since = session.rows_quickly("read since when devices are parked", &sql).await;
+        session.close().await;
+        let since: HashMap<Vec<u8>, Vec<u8>> =
+            since.map_err(|error| self.sql(error))?.into_iter().collect();
+        let text = |device: &DeviceId| {
+            let bytes = since.get(device.as_str().as_bytes());
+            bytes.map_or_else(String::new, |bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        Ok(rows.into_iter().map(|(device, row)| (device.clone(), row, text(&device))).collect())
     }
 
     /// Lets a parked device go on.

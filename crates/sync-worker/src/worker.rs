@@ -8,6 +8,7 @@ use crate::intake::Lanes;
 use crate::lane;
 use crate::nats;
 use crate::ownership::{Owned, Ownership};
+use crate::preflight;
 use crate::provision;
 use crate::scrape::Scrape;
 use crate::settings::Settings;
@@ -117,6 +118,8 @@ impl Worker {
             partitions = self.settings.stream.partitions,
             "running"
         );
+        let mut checks = JoinSet::new();
+        checks.spawn(preflight::watch(self.settings.shards.clone()));
         // Aborted when this future is dropped, so that nothing goes on behind its back.
         let mut tasks = JoinSet::new();
         tasks.spawn(ownership.run(stop.clone()));

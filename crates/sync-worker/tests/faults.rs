@@ -21,10 +21,15 @@ fn fault() -> Duration {
 
 /// Devices that live on the shard that is well, and are well; more than there are lanes.
 const HEALTHY: usize = 10;
+/// Devices that join while a shard hangs that may hold them; more than there are partitions.
+const NEWCOMERS: usize = 24;
 
 struct Fleet {
     client: Client,
     round: i64,
+    /// Devices that no worker has heard of yet; one joins in each round.
+    newcomers: Vec<Device>,
+    joined: Vec<DeviceId>,
 }
 
 impl Fleet {
@@ -49,6 +54,12 @@ impl Fleet {
         while Instant::now() < until || took.len() < 3 {
             self.round += 1;
             self.publish(others.iter_mut().map(|device| &mut **device)).await;
+            if let Some(mut device) = self.newcomers.pop() {
+                device.ddl(SIMPLE);
+                device.insert(&simple("t"), row(1, "x"));
+                publish(&self.client, &device.id.clone(), device.seal()).await;
+                self.joined.push(device.id);
+            }
             let begun = Instant::now();
             self.publish(healthy.iter_mut()).await;
             let mut sql = "SELECT 0".to_owned();
@@ -80,12 +91,13 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
     let mut healthy: Vec<Device> = (0..HEALTHY).map(|_| Device::new(&unique("well"))).collect();
     let [mut refused, mut locked, mut away] =
         ["refused", "locked", "away"].map(|name| Device::new(&unique(name)));
+    let newcomers: Vec<Device> = (0..NEWCOMERS).map(|_| Device::new(&unique("new"))).collect();
     let mut rules = String::new();
     let on = |id: &DeviceId, shard| {
         format!("[[routing.rules]]\nkind = \"pin\"\ndevice = \"{id}\"\nshard = \"{shard}\"\n")
     };
     rules += &on(&away.id, "hung");
-    for device in healthy.iter().chain([&refused, &locked]) {
+    for device in healthy.iter().chain([&refused, &locked]).chain(&newcomers) {
         rules += &on(&device.id, "well");
     }
     let shards = [("hung", hung.port()), ("well", mysql.port())];
@@ -100,7 +112,8 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
         eventually(mysql, &select(&device.id), &[]).await;
     }
     eventually(&hung, &select(&away.id), &[]).await;
-    let mut fleet = Fleet { client: client.clone(), round: 0 };
+    let mut fleet =
+        Fleet { client: client.clone(), round: 0, newcomers: Vec::new(), joined: Vec::new() };
     let mut others = [&mut refused, &mut locked, &mut away];
     let before = fleet.rounds(mysql, &mut healthy, &mut others, fault()).await;
     let first = format!("{}|1|{}", fleet.round, fleet.round);
@@ -113,6 +126,8 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
     run(&mut holder, "START TRANSACTION").await;
     query(&mut holder, &format!("SELECT id FROM `{}__app`.t FOR UPDATE", others[1].id)).await;
     hung.pause().expect("the shard hangs");
+    // Each may be held by the shard that hangs: it waits, and holds up nobody of its partition.
+    fleet.newcomers = newcomers;
     fleet.round += 1;
     // Too long for the narrowed column; a change of a locked row; a row for the shard that hangs.
     others[0].insert(&simple("t"), row(fleet.round, "xx"));
@@ -153,5 +168,9 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
         complete(mysql, &device.id, fleet.round).await;
     }
     complete(&hung, &others[2].id, fleet.round).await;
+    assert_eq!(fleet.joined.len(), NEWCOMERS);
+    for id in &fleet.joined {
+        complete(mysql, id, 1).await;
+    }
     worker.stop().await;
 }

@@ -9,6 +9,7 @@ mod isolation;
 mod lab;
 mod large;
 mod parking;
+mod preflight;
 mod provision;
 mod refusals;
 mod rows;

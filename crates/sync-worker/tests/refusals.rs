@@ -191,6 +191,32 @@ async fn a_table_that_was_altered_by_hand_parks_until_its_shape_is_the_devices()
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_someone_changed_in_a_table_without_a_key_parks_until_it_is_restored() {
+    for flavour in Flavour::ALL {
+        let mut case = Case::new(flavour).await;
+        case.device.ddl("DROP TABLE t");
+        case.device.ddl("CREATE TABLE t (id INT, v VARCHAR(100))");
+        let t = table("t", simple("t").columns.clone(), 0);
+        case.device.insert(&t, row(1, "x"));
+        case.publish().await;
+        caught_up(&case.client, &case.device).await;
+        case.tinker("UPDATE db.t SET v='by hand'").await;
+        case.device.transaction(&t, &[Change::Update(row(1, "x"), row(1, "y"))]);
+        case.publish().await;
+        let table = format!("{}__app.t", case.device.id);
+        let parked = case.parked(&[&table, "found 0 rows"]).await;
+        remedy(&parked, &["restore them", "release"]);
+        let sql = format!(
+            "SELECT ABS(TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), '{}')) < 5",
+            parked.since.trim_end_matches('Z')
+        );
+        assert_eq!(query(&mut case.by_hand, &sql).await, ["1"], "{}", parked.since);
+        case.tinker("UPDATE db.t SET v='x'").await;
+        case.released(&["1|y"]).await;
+    }
+}
+
 /// Its upsert is refused for the server's lack of it, not for anything that the shard is short of.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_overlaps_parks_its_device_and_no_other() {
