@@ -68,6 +68,9 @@ pub fn remedy(error: &SqlError) -> &'static str {
     if matches!(error, SqlError::Unexpected { .. }) {
         return "the shard's rows are not what the device's were at the watermark: restore them there, or drop the device's databases and its watermark at the shard, so that it begins anew; then release the device";
     }
+    if error.to_string().contains("WITHOUT OVERLAPS") {
+        return "no row can be written over another of a key WITHOUT OVERLAPS: at the shard, give the table a plain PRIMARY KEY of the same columns (ALTER TABLE … DROP PRIMARY KEY, ADD PRIMARY KEY (…)), then release the device";
+    }
     match error.code() {
         Some(1044 | 1142 | 1143 | 1227 | 1370 | 1410) => {
             "grant the worker's account the missing privilege at the shard (tributary-sync-worker check lists them), then release the device"

@@ -1,7 +1,7 @@
 //! Everything at once: one device's data are refused, another's rows are held locked, a shard hangs. The
 //! others go on as if nothing were.
 
-use crate::device::{Change, Device, row, simple};
+use crate::device::{Change, Device, column, int, row, simple, table, text};
 use crate::lab::{SIMPLE, book, nats, select, server, setup};
 use crate::shard::{self, query, run, try_query, unique};
 use crate::worker::{self, Setup, caught_up, connect, eventually, heartbeat_until, publish, start};
@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 use tributary_sync_worker::operate;
 use tributary_testkit::{Flavour, MySqlServer};
-use tributary_wire::{DeviceId, Directive, HeartbeatReply};
+use tributary_wire::{ColumnKind, DeviceId, Directive, HeartbeatReply};
 
 /// How long the faults last: `TRIBUTARY_FAULT_SECONDS`, or 12.
 fn fault() -> Duration {
@@ -172,5 +172,51 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
     for id in &fleet.joined {
         complete(mysql, id, 1).await;
     }
+    worker.stop().await;
+}
+
+/// What waits for the statement is more than a lane's memory, and than a detour takes in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_takes_long_holds_up_no_other_device_however_much_waits_behind_it() {
+    let (nats, book, mysql) = (nats(), book(), shard::server(Flavour::MySql));
+    let worker = start(&setup("w", nats.url(), &[("m", mysql.port())], &book)).await;
+    let client = connect(&nats).await;
+    let mut slow = Device::new(&unique("slow"));
+    // Enough that some share its lane.
+    let mut others: Vec<Device> = (0..8).map(|_| Device::new(&unique("well"))).collect();
+    slow.ddl("CREATE TABLE t (id INT PRIMARY KEY, v MEDIUMTEXT)");
+    slow.insert(&simple("t"), row(0, "x"));
+    publish(&client, &slow.id.clone(), slow.seal()).await;
+    caught_up(&client, &slow).await;
+    // An ALTER waits for whoever reads the table.
+    let mut reader = shard::connect(mysql, &book).await;
+    run(&mut reader, "START TRANSACTION").await;
+    query(&mut reader, &format!("SELECT id FROM `{}__app`.t", slow.id)).await;
+    slow.ddl("ALTER TABLE t ADD COLUMN c INT");
+    publish(&client, &slow.id.clone(), slow.seal()).await;
+    let shape = {
+        let mut columns = simple("t").columns.clone();
+        columns.push(column("c", ColumnKind::Integer));
+        table("t", columns, 1)
+    };
+    let text_of_it = "x".repeat(900_000);
+    for id in 1..=60 {
+        slow.insert(&shape, vec![int(id), text(&text_of_it), int(id)]);
+        publish(&client, &slow.id.clone(), slow.seal()).await;
+    }
+    for device in &mut others {
+        device.ddl(SIMPLE);
+        device.insert(&simple("t"), row(1, "x"));
+        publish(&client, &device.id.clone(), device.seal()).await;
+    }
+    for device in &others {
+        eventually(mysql, &select(&device.id), &["1|x"]).await;
+    }
+    let rows = format!("SELECT COUNT(*) FROM `{}__app`.t", slow.id);
+    assert_eq!(query(&mut reader, &rows).await, ["1"], "the statement still waits");
+    run(&mut reader, "ROLLBACK").await;
+    // What found no room is read from the stream again: the device is not asked for it.
+    caught_up(&client, &slow).await;
+    assert_eq!(query(&mut reader, &rows).await, ["61"]);
     worker.stop().await;
 }

@@ -235,17 +235,25 @@ async fn a_key_without_overlaps_parks_its_device_and_no_other() {
         3,
     );
     let new_year = |year: i64| int(year << 9 | 1 << 5 | 1);
-    let values = vec![int(1), new_year(2021), new_year(2020)];
-    case.device.transaction(&shape, &[Change::Insert(values)]);
+    let period = |from: i64, to: i64| vec![int(1), new_year(to), new_year(from)];
+    // As DELETE … FOR PORTION OF does it.
+    let changes = [
+        Change::Insert(period(2020, 2025)),
+        Change::Delete(period(2020, 2025)),
+        Change::Insert(period(2020, 2021)),
+        Change::Insert(period(2024, 2025)),
+    ];
+    case.device.transaction(&shape, &changes);
     case.publish().await;
     let id = case.device.id.clone();
     let parked = case.parked(&[&format!("{id}__app.p")]).await;
-    assert!(!parked.remedy.is_empty());
+    remedy(&parked, &["plain PRIMARY KEY", "release"]);
     other.ddl(SIMPLE);
     other.insert(&simple("t"), row(1, "x"));
     publish(&case.client, &other.id.clone(), other.seal()).await;
     caught_up(&case.client, &other).await;
-    case.worker.stop().await;
+    case.tinker("ALTER TABLE db.p DROP PRIMARY KEY, ADD PRIMARY KEY (id, e, s)").await;
+    case.released(&["1|x"]).await;
 }
 
 #[tokio::test]
