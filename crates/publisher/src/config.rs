@@ -122,6 +122,8 @@ pub struct PublishConfig {
     pub window_batches: usize,
     /// Seconds to wait for an acknowledgement before everything in flight is sent again.
     pub ack_timeout_seconds: u32,
+    /// Publishing waits while so many MiB are published and not known to be applied; 0 for no limit.
+    pub credit_mib: u32,
 }
 
 /// Snapshots.
@@ -238,7 +240,7 @@ impl Default for StateConfig {
 
 impl Default for PublishConfig {
     fn default() -> Self {
-        Self { batch_bytes: 768 << 10, window_batches: 8, ack_timeout_seconds: 5 }
+        Self { batch_bytes: 768 << 10, window_batches: 8, ack_timeout_seconds: 5, credit_mib: 256 }
     }
 }
 

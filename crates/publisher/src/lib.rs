@@ -17,6 +17,7 @@ pub mod capture;
 pub mod check;
 pub mod checkpoint;
 pub mod config;
+pub mod credit;
 pub mod dump;
 pub mod error;
 pub mod filter;

@@ -15,6 +15,8 @@ const SESSIONS: &str = "tributary_publisher_sessions_total";
 const NATS_CONNECTED: &str = "tributary_publisher_nats_connected";
 const SOURCE_CONNECTED: &str = "tributary_publisher_source_connected";
 const IN_FLIGHT: &str = "tributary_publisher_batches_in_flight";
+const UNAPPLIED: &str = "tributary_publisher_unapplied_bytes";
+const WAITS_FOR_CREDIT: &str = "tributary_publisher_waits_for_credit";
 const POSITION_FILE: &str = "tributary_publisher_position_file";
 const POSITION_OFFSET: &str = "tributary_publisher_position_offset_bytes";
 const BACKLOG: &str = "tributary_publisher_backlog_bytes";
@@ -57,6 +59,8 @@ pub fn describe(device: &DeviceId) {
     describe_gauge!(NATS_CONNECTED, "1 while connected to NATS");
     describe_gauge!(SOURCE_CONNECTED, "1 while the source's binlog is being read");
     describe_gauge!(IN_FLIGHT, "Batches sent and not yet acknowledged");
+    describe_gauge!(UNAPPLIED, "Message bytes published and not known to be applied");
+    describe_gauge!(WAITS_FOR_CREDIT, "1 while publishing waits for the cloud to apply");
     describe_gauge!(POSITION_FILE, "Binlog file number of each stage");
     describe_gauge!(POSITION_OFFSET, "Offset in that file of each stage");
     describe_gauge!(BACKLOG, "Binlog bytes between what is read and the end of the source's log");
@@ -103,6 +107,8 @@ pub fn describe(device: &DeviceId) {
     for counter in [SNAPSHOT_ROWS, SNAPSHOT_REPEATS] {
         counter!(counter).absolute(0);
     }
+    unapplied(0);
+    waits_for_credit(false);
     nats_connected(false);
     source_connected(false);
     snapshot_active(false);
@@ -146,6 +152,17 @@ pub fn sealed() {
 /// How many batches are in flight.
 pub fn in_flight(batches: usize) {
     gauge!(IN_FLIGHT).set(u32::try_from(batches).unwrap_or(u32::MAX));
+}
+
+/// So many bytes are published and not known to be applied.
+pub fn unapplied(bytes: u64) {
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+    gauge!(UNAPPLIED).set(bytes as f64);
+}
+
+/// Publishing waits for the cloud to apply what it has, or goes on.
+pub fn waits_for_credit(waits: bool) {
+    gauge!(WAITS_FOR_CREDIT).set(f64::from(u8::from(waits)));
 }
 
 /// An event was read.

@@ -1,6 +1,7 @@
 //! The service: attempts, one after another, until a signal or an error that only a person can mend.
 
 use crate::checkpoint::CheckpointFile;
+use crate::credit::Credit;
 use crate::filter::Remembered;
 use crate::link::Link;
 use crate::retention::{Ledger, Standing, Watch};
@@ -45,6 +46,7 @@ pub async fn run(
         filter: Remembered::of(&config.filter),
         retention: Watch::default(),
         ledger: Ledger::default(),
+        credit: Credit::new(u64::from(config.publish.credit_mib) << 20),
         config,
         device,
         link,

@@ -3,6 +3,7 @@
 use crate::capture::{Capture, CaptureError, Log};
 use crate::checkpoint::{Checkpoint, CheckpointFile};
 use crate::config::WhenLost;
+use crate::credit::Credit;
 use crate::filter::{Filter, Remembered, agree::agree};
 use crate::link::{Answer, Link};
 use crate::metrics::{self, Stage};
@@ -43,6 +44,8 @@ pub struct Agent {
     pub retention: Watch,
     /// What was sealed and is not known to be applied.
     pub ledger: Ledger,
+    /// How much more may be published before some of it is applied.
+    pub credit: Credit,
     /// The filter as the checkpoint remembers it.
     pub filter: Remembered,
     /// The last attempt ended because the cloud asked for what the stream has lost.
@@ -83,6 +86,8 @@ struct Flow<'a> {
     resend_at: Option<Instant>,
     checkpoint_at: Option<Instant>,
     answered: bool,
+    /// So much is published and not applied that nothing more is.
+    waits_for_credit: bool,
     /// When the last event that was read was written.
     read_us: i64,
 }
@@ -136,6 +141,7 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let snapshot = snapshot.map(|cursor| start_snapshot(agent, &facts, filter, cursor));
     let window = Window::new(publish.window_batches);
     metrics::session();
+    metrics::waits_for_credit(false);
     metrics::source_connected(true);
     agent.readiness.set_ready("source", Ok(()));
     (agent.after_rewind, agent.take_snapshot) = (false, false);
@@ -158,6 +164,7 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
         resend_at: None,
         checkpoint_at: None,
         answered: false,
+        waits_for_credit: false,
         read_us: 0,
     };
     flow.run().await
@@ -251,14 +258,17 @@ impl Flow<'_> {
     /// Flush by pressure: at once when nothing is in flight, else when a batch is full or the one in
     /// flight returns. An idle device waits for nobody; a loaded one sends few, full batches.
     async fn send_what_may_go(&mut self) -> Result<(), Error> {
-        while self.window.has_room() {
+        while self.window.has_room() && self.has_credit() {
             let seal = match self.ready.pop_front() {
                 Some(seal) => seal,
                 None if self.window.is_empty() && self.capture.is_ready() => self.capture.seal()?,
                 None => break,
             };
             self.agent.ledger.sealed(seal.header.end, seal.header.commit_time_first_us);
+            let end = seal.header.end;
             let (ticket, message) = self.window.push(seal);
+            self.agent.credit.published(end, message.len());
+            metrics::unapplied(self.agent.credit.bytes());
             self.agent.link.publish(ticket, message).await;
             metrics::sealed();
             metrics::in_flight(self.window.len());
@@ -266,6 +276,24 @@ impl Flow<'_> {
             self.mark_at = Instant::now() + MARK_INTERVAL;
         }
         Ok(())
+    }
+
+    /// False while too much of what was published is not applied. Then the cloud is asked more often, so
+    /// that publishing goes on as soon as it may.
+    fn has_credit(&mut self) -> bool {
+        let has_room = self.agent.credit.has_room();
+        if has_room == self.waits_for_credit {
+            self.waits_for_credit = !has_room;
+            metrics::waits_for_credit(!has_room);
+            let bytes = self.agent.credit.bytes();
+            if has_room {
+                tracing::info!(device = %self.agent.device, bytes, "what was published is being applied; publishing goes on");
+            } else {
+                tracing::warn!(device = %self.agent.device, bytes, "so much is published and not applied (publish.credit_mib); publishing waits for the cloud, and the binary log is the buffer");
+                self.heartbeat_at = self.heartbeat_at.min(Instant::now() + FIRST_QUESTION);
+            }
+        }
+        has_room
     }
 
     /// Answers the snapshot's reader where the log has come to the place for it.
@@ -371,6 +399,8 @@ impl Flow<'_> {
         if let Some(applied) = &reply.applied {
             metrics::position(Stage::Applied, applied.position);
             self.agent.ledger.applied(applied.position);
+            self.agent.credit.applied(applied.position);
+            metrics::unapplied(self.agent.credit.bytes());
             metrics::lag(&self.agent.device, applied.lag_us);
         }
         if let Some(applied) = &reply.applied
@@ -399,6 +429,7 @@ impl Flow<'_> {
                     resume: applied.resume,
                     filter,
                 });
+                self.agent.credit.forget();
                 end = Some(End::Rewind);
             }
             // Of a run that is over: this one began at a later word.
@@ -431,7 +462,8 @@ impl Flow<'_> {
             }
             self.await_acknowledgement();
         }
-        if self.mark_at <= now && self.window.is_empty() && self.capture.has_mark() {
+        let may_mark = self.window.is_empty() && self.ready.is_empty();
+        if self.mark_at <= now && may_mark && self.capture.has_mark() {
             self.ready.push_back(self.capture.seal()?);
         }
         if self.checkpoint_at.is_some_and(|at| at <= now) {
@@ -459,7 +491,8 @@ impl Flow<'_> {
 
     async fn send_heartbeat(&mut self) {
         let every = Duration::from_secs_f64(self.agent.config.heartbeat.interval_seconds);
-        let every = if self.answered { every } else { every.min(FIRST_QUESTION) };
+        let is_content = self.answered && !self.waits_for_credit;
+        let every = if is_content { every } else { every.min(FIRST_QUESTION) };
         // Ten thousand devices that started together must not speak together.
         self.heartbeat_at = Instant::now() + every.mul_f64(0.8 + 0.4 * fastrand::f64());
         let head = self.head().await;

@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt, TryFutureExt};
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -28,6 +29,8 @@ pub(crate) struct Lab {
     pub(crate) answer: Arc<Mutex<Option<HeartbeatReply>>>,
     /// The last question.
     pub(crate) question: Arc<Mutex<Option<HeartbeatRequest>>>,
+    /// How many there were.
+    pub(crate) questions: Arc<AtomicU64>,
     pub(crate) batch_bytes: usize,
     /// More sections of the configuration.
     pub(crate) sections: String,
@@ -56,6 +59,7 @@ impl Lab {
             state,
             answer: Arc::new(Mutex::new(Some(HeartbeatReply { applied: None, directive: None }))),
             question: Arc::default(),
+            questions: Arc::default(),
             batch_bytes: 768 << 10,
             sections: String::new(),
             cloud: None,
@@ -76,8 +80,10 @@ impl Lab {
         context.get_or_create_stream(config).await.expect("stream");
         let mut questions = client.subscribe("device.*.heartbeat").await.expect("subscribes");
         let (answer, question) = (Arc::clone(&self.answer), Arc::clone(&self.question));
+        let count = Arc::clone(&self.questions);
         self.cloud = Some(tokio::spawn(async move {
             while let Some(message) = questions.next().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 *question.lock().expect("lock") = HeartbeatRequest::decode(&message.payload).ok();
                 let reply = answer.lock().expect("lock").clone();
                 if let Some((subject, reply)) = message.reply.zip(reply) {

@@ -3,6 +3,7 @@
 
 mod capture;
 mod command;
+mod credit;
 mod examples;
 mod filter;
 mod filter_snapshot;

@@ -44,7 +44,7 @@ pub struct Outcome<'a> {
 
 /// A transaction failed and changed nothing.
 #[derive(Debug, thiserror::Error)]
-#[error("{source}")]
+#[error("{}{source}", table.as_ref().map(|table| format!("table {table}: ")).unwrap_or_default())]
 pub struct ApplyError {
     /// What failed.
     pub source: SqlError,
@@ -52,6 +52,8 @@ pub struct ApplyError {
     pub subject: Subject,
     /// Which of the works' it was, where that is known.
     pub owner: Option<usize>,
+    /// `database.table` at the target that the statement was about, where it was a device's.
+    pub table: Option<String>,
 }
 
 /// A connection with what it knows: everything that a transaction needs of a shard.
@@ -96,10 +98,10 @@ pub async fn apply<'a>(
     }
     let devices = works.len();
     store(target, works, &outcomes, &mut script);
-    commit(target, script).await.map_err(|(source, owner)| {
-        let owner = owner.filter(|owner| *owner < devices);
+    commit(target, script).await.map_err(|(source, at)| {
+        let (owner, table) = at.filter(|(owner, _)| *owner < devices).unzip();
         let subject = if owner.is_some() { Subject::Device } else { Subject::Bookkeeping };
-        ApplyError { source, subject, owner }
+        ApplyError { source, subject, owner, table: table.flatten() }
     })?;
     Ok(outcomes)
 }
@@ -140,6 +142,7 @@ async fn write(
             source,
             subject: Subject::Bookkeeping,
             owner: None,
+            table: None,
         })?;
         let planned = match known {
             None => Err(PlanError::TableMissing { table: format!("{database}.{table}") }),
@@ -249,7 +252,10 @@ fn store(target: &Target, works: &[Work<'_>], outcomes: &[Outcome<'_>], script: 
     }
 }
 
-async fn commit(target: &mut Target, mut script: Script) -> Result<(), (SqlError, Option<usize>)> {
+/// Whose statement it was, and about which table.
+type At = (usize, Option<String>);
+
+async fn commit(target: &mut Target, mut script: Script) -> Result<(), (SqlError, Option<At>)> {
     let session = &mut target.session;
     if script.is_empty() {
         return session
@@ -262,8 +268,9 @@ async fn commit(target: &mut Target, mut script: Script) -> Result<(), (SqlError
         script.push(usize::MAX, Expect::Success, b"COMMIT");
     }
     session.run_script(&script).await.map_err(|error| {
-        let owner = error.statement().and_then(|statement| script.owner(statement));
-        (error, owner)
+        let at = error.statement();
+        let at = at.and_then(|at| Some((script.owner(at)?, script.table(at))));
+        (error, at)
     })?;
     if together {
         return Ok(());
@@ -295,5 +302,5 @@ fn long_name(database: &str) -> Parked {
 }
 
 fn bookkeeping(source: SqlError) -> ApplyError {
-    ApplyError { source, subject: Subject::Bookkeeping, owner: None }
+    ApplyError { source, subject: Subject::Bookkeeping, owner: None, table: None }
 }

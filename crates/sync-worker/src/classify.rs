@@ -12,6 +12,9 @@ pub enum Class {
     /// The shard takes nothing from anyone just now: the same group again, with growing delays, and
     /// the shard counts as down meanwhile.
     Unavailable,
+    /// There is no room for these rows: in a group, each device alone; of a device alone, it waits aside
+    /// until there is. It may be its table that is full, or the disk.
+    Full,
     /// These data cannot be written: in a group, each device alone; of a device alone, it is parked.
     Data,
     /// The shard's bookkeeping is not what this build expects. Nothing may be written there before
@@ -48,8 +51,12 @@ pub fn classify(error: &SqlError, subject: Subject) -> Class {
         1040 | 1203 | 1226 | 1129 | 1130 => Class::Unavailable,
         // The account cannot log in.
         1045 | 1698 | 1862 => Class::Unavailable,
-        // Disk or tablespace full, engine error, out of memory, too many transactions.
-        1021 | 1114 | 1030 | 1037 | 1038 | 1041 | 1637 => Class::Unavailable,
+        // A file cannot be created, written or extended (1, 3 and 20 are of mysys), disk full, error on
+        // write, table full, engine error (a full disk, mostly).
+        1 | 3 | 20 | 1004 | 1021 | 1026 | 1030 | 1114 if subject == Subject::Device => Class::Full,
+        1 | 3 | 20 | 1004 | 1021 | 1026 | 1030 | 1114 => Class::Unavailable,
+        // Out of memory, too many transactions.
+        1037 | 1038 | 1041 | 1637 => Class::Unavailable,
         _ if subject == Subject::Bookkeeping => Class::Halt,
         // Everything else says something about the data or the tables, and will say it again.
         _ => Class::Data,
@@ -58,6 +65,12 @@ pub fn classify(error: &SqlError, subject: Subject) -> Class {
 
 /// What a person has to do before a device can go on that was parked with this error.
 pub fn remedy(error: &SqlError) -> &'static str {
+    if matches!(error, SqlError::Unexpected { .. }) {
+        return "the shard's rows are not what the device's were at the watermark: restore them there, or drop the device's databases and its watermark at the shard, so that it begins anew; then release the device";
+    }
+    if error.to_string().contains("WITHOUT OVERLAPS") {
+        return "no row can be written over another of a key WITHOUT OVERLAPS: at the shard, give the table a plain PRIMARY KEY of the same columns (ALTER TABLE … DROP PRIMARY KEY, ADD PRIMARY KEY (…)), then release the device";
+    }
     match error.code() {
         Some(1044 | 1142 | 1143 | 1227 | 1370 | 1410) => {
             "grant the worker's account the missing privilege at the shard (tributary-sync-worker check lists them), then release the device"
@@ -74,7 +87,10 @@ pub fn remedy(error: &SqlError) -> &'static str {
         Some(1062) => {
             "the shard holds a row that the device does not: compare the table with the device's, remove the row, then release the device"
         }
-        Some(1264 | 1366 | 1406 | 1265 | 1292 | 1048 | 1364 | 1411) => {
+        Some(1364) => {
+            "the shard's table has a column that the device's has not, and that cannot be left out: give it a default, or drop it, then release the device"
+        }
+        Some(1264 | 1366 | 1406 | 1265 | 1292 | 1048 | 1411) => {
             "the shard's column cannot hold the device's value: give it the device's type, then release the device"
         }
         Some(1298) => {
@@ -104,7 +120,10 @@ mod tests {
             (1290, Class::Unavailable),
             (1836, Class::Unavailable),
             (1040, Class::Unavailable),
-            (1114, Class::Unavailable),
+            (1114, Class::Full),
+            (1030, Class::Full),
+            (1041, Class::Unavailable),
+            (1235, Class::Data),
             (1062, Class::Data),
             (1406, Class::Data),
             (1142, Class::Data),
@@ -118,6 +137,7 @@ mod tests {
     fn an_unknown_error_of_the_bookkeeping_halts_the_shard_instead_of_parking_a_device() {
         assert_eq!(classify(&refused(1146), Subject::Bookkeeping), Class::Halt);
         assert_eq!(classify(&refused(1062), Subject::Bookkeeping), Class::Conflict);
+        assert_eq!(classify(&refused(1114), Subject::Bookkeeping), Class::Unavailable);
         assert_eq!(classify(&refused(1213), Subject::Bookkeeping), Class::Conflict);
     }
 

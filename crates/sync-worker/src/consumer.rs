@@ -5,13 +5,18 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, Info, PullConsum
 use async_nats::jetstream::stream::Stream;
 use futures_util::TryStreamExt;
 use std::time::{Duration, Instant};
-use tributary_wire::subject;
+use tributary_wire::{DeviceId, subject};
 
 /// Messages of a partition that may be delivered and not acknowledged.
 pub const ACK_PENDING_MAX: usize = 1024;
 const ACK_WAIT: Duration = Duration::from_secs(60);
 /// Pull requests that may wait at the server: one, and those of connections that were lost.
 const WAITING_MAX: i64 = 8;
+
+/// The same of a device that catches up.
+const DEVICE_ACK_PENDING_MAX: i64 = 256;
+/// A consumer without a reader for so long is deleted.
+const ABANDONED: Duration = Duration::from_secs(30);
 
 /// A consumer could not be made or asked.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,32 @@ pub async fn take_over(
         }
     }
     Ok(consumer)
+}
+
+/// A consumer of one device's messages from `from` on. The server deletes it once nobody reads it.
+///
+/// # Errors
+/// [`ConsumerError`].
+pub async fn of_device(
+    stream: &Stream,
+    partition: u32,
+    device: &DeviceId,
+    from: u64,
+) -> Result<PullConsumer, ConsumerError> {
+    let config = pull::Config {
+        description: Some(format!("what device {device} has missed")),
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.max(1) },
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        filter_subject: subject::device_filter(partition, device),
+        max_ack_pending: DEVICE_ACK_PENDING_MAX,
+        inactive_threshold: ABANDONED,
+        memory_storage: true,
+        num_replicas: 1,
+        ..pull::Config::default()
+    };
+    let consumer = stream.create_consumer(config).await;
+    consumer.map_err(|source| error("make a consumer for a device", partition, &source))
 }
 
 /// How far a consumer has come.

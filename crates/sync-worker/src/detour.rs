@@ -2,6 +2,8 @@
 //! up. A DDL statement may rebuild a table for an hour; the other devices of the lane must not wait.
 
 use crate::apply::Target;
+use crate::consumer::ACK_PENDING_MAX;
+use crate::directory::Directory;
 use crate::executor::{Executor, Slow};
 use crate::job::{Job, by_device};
 use crate::lane::{Delivery, Place};
@@ -18,6 +20,9 @@ const CONNECTIONS_MAX: usize = 2;
 /// Messages that may wait for one device. When there are more, the lane waits a little, and then leaves
 /// them in the stream until the device is back.
 const QUEUE_BATCHES: usize = 256;
+/// Memory that the messages of all detours of a lane may take, in KiB. It is not the lane's: the others
+/// must not wait for it.
+const QUEUES_KIB: usize = 16 << 10;
 /// How long the other devices of a lane may have to wait for one with a full queue: most statements
 /// are quick, and reading the stream again costs more.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,12 +34,14 @@ pub(crate) struct Detours {
     running: HashMap<DeviceId, Detour>,
     tasks: JoinSet<Ended>,
     connections: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
     spare: Vec<Target>,
 }
 
 #[derive(Debug)]
 struct Detour {
     queue: mpsc::Sender<Delivery>,
+    memory: Arc<Semaphore>,
     /// The first message that found no room: everything from it on stays in the stream.
     left: Option<u64>,
 }
@@ -57,6 +64,7 @@ impl Detours {
             running: HashMap::new(),
             tasks: JoinSet::new(),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            memory: Arc::new(Semaphore::new(QUEUES_KIB)),
             spare: Vec::new(),
         }
     }
@@ -71,18 +79,32 @@ impl Detours {
         let mut others = Vec::with_capacity(jobs.len());
         for job in jobs {
             match self.running.get_mut(&job.device) {
-                Some(detour) => detour.follow(job).await,
+                Some(detour) => detour.follow(&self.place.directory, job).await,
                 None => others.push(job),
             }
         }
         others
     }
 
-    /// Sends devices on their way.
-    pub(crate) fn begin(&mut self, jobs: Vec<Job>) {
-        for job in jobs {
+    /// Sends devices on their way. The first message of each goes with it in any case.
+    pub(crate) async fn begin(&mut self, jobs: Vec<Job>) {
+        for mut job in jobs {
             let (sender, queue) = mpsc::channel(QUEUE_BATCHES);
-            self.running.insert(job.device.clone(), Detour { queue: sender, left: None });
+            let memory = Arc::clone(&self.memory);
+            let mut detour = Detour { queue: sender, memory, left: None };
+            let mut deliveries = std::mem::take(&mut job.deliveries).into_iter();
+            if let Some(mut first) = deliveries.next() {
+                let _ = detour.take_in(&mut first);
+                job.deliveries.push(first);
+            }
+            for mut delivery in deliveries {
+                if detour.take_in(&mut delivery) {
+                    job.deliveries.push(delivery);
+                } else {
+                    detour.leave(&self.place.directory, delivery).await;
+                }
+            }
+            self.running.insert(job.device.clone(), detour);
             let executor = Executor::new(self.place.clone(), Slow::Wait, self.spare.pop());
             self.tasks.spawn(run(executor, job, queue, Arc::clone(&self.connections)));
         }
@@ -96,12 +118,16 @@ impl Detours {
         let Ok(mut ended) = ended else {
             // It panicked, which has been logged. Which device's it was is no longer known, so all of
             // them are forgotten; what waited for them is delivered again.
-            self.running.clear();
+            for (device, _) in self.running.drain() {
+                self.place.directory.update(&device, |known| known.held_up = false);
+            }
             return Vec::new();
         };
         let left = self.running.remove(&ended.device).and_then(|detour| detour.left);
         if let Some(sequence) = left {
-            self.place.directory.replays.leave(&ended.device, self.place.shard_index, sequence);
+            let directory = &self.place.directory;
+            directory.replays.leave(&ended.device, self.place.shard_index, sequence);
+            directory.update(&ended.device, |known| known.held_up = false);
         }
         if self.spare.len() < CONNECTIONS_MAX {
             self.spare.extend(ended.target.take());
@@ -150,20 +176,39 @@ async fn run(
 
 impl Detour {
     /// Puts messages behind their device. Once one has found no room, none may go before it.
-    async fn follow(&mut self, job: Job) {
-        for delivery in job.deliveries {
-            if self.left.is_none() {
+    async fn follow(&mut self, directory: &Directory, job: Job) {
+        for mut delivery in job.deliveries {
+            if self.take_in(&mut delivery) {
                 match self.queue.send_timeout(delivery, PATIENCE).await {
                     Ok(()) => continue,
-                    Err(refused) => self.leave(refused.into_inner()).await,
+                    Err(refused) => self.leave(directory, refused.into_inner()).await,
                 }
             } else {
-                self.leave(delivery).await;
+                self.leave(directory, delivery).await;
             }
         }
     }
 
-    async fn leave(&mut self, delivery: Delivery) {
+    /// Moves a message from the lane's memory to that of the detours. False when there is no room, or
+    /// when detours hold half of what its partition may have in flight: the rest is for the others.
+    fn take_in(&self, delivery: &mut Delivery) -> bool {
+        let is_crowded = delivery.slot.semaphore().available_permits() < ACK_PENDING_MAX / 2;
+        if self.left.is_some() || is_crowded {
+            return false;
+        }
+        let Some(held) = &delivery.memory else { return true };
+        let kib = u32::try_from(held.num_permits()).unwrap_or(u32::MAX);
+        match Arc::clone(&self.memory).try_acquire_many_owned(kib) {
+            Ok(memory) => {
+                delivery.memory = Some(memory);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    async fn leave(&mut self, directory: &Directory, delivery: Delivery) {
+        directory.update(&delivery.device, |known| known.held_up = true);
         let sequence = delivery.sequence;
         self.left = Some(self.left.map_or(sequence, |left| left.min(sequence)));
         ::metrics::counter!(metrics::DROPPED).increment(1);

@@ -51,6 +51,11 @@ pub struct Knowledge {
     pub former_run: Option<u64>,
     /// A gap that has to be closed by a rewind.
     pub gap: Option<Gap>,
+    /// What it misses is in the stream and will be read again without being asked for: it is on a detour,
+    /// or catches up after its release.
+    pub held_up: bool,
+    /// The oldest message that was dropped because the device was parked: its place in the stream.
+    pub dropped_from: Option<u64>,
     /// Source commit to target commit of the newest batch applied here, in microseconds.
     pub lag_us: u64,
     /// The published position of its newest heartbeat.
@@ -103,7 +108,8 @@ impl Directory {
         self.place(device, holders, unreachable)
     }
 
-    fn known_placement(&self, device: &DeviceId) -> Option<Placement> {
+    /// Where the device belongs, if that is known; `None` when the shards have to be asked.
+    pub fn known_placement(&self, device: &DeviceId) -> Option<Placement> {
         let devices = self.lock();
         let known = devices.get(device)?;
         let conflict = known.conflict.as_ref().filter(|(at, _)| at.elapsed() < CONFLICT_AGE_MAX);

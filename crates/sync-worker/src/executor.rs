@@ -8,6 +8,7 @@ use crate::failure::{Failure, Stop};
 use crate::job::Job;
 use crate::lane::{Health, Place};
 use crate::metrics;
+use crate::outage::unless_silent;
 use crate::report;
 use crate::watermark::Parked;
 use std::collections::VecDeque;
@@ -18,6 +19,8 @@ use tributary_runtime::Backoff;
 const GROUP_CONFLICTS_MAX: u32 = 3;
 /// Conflicts of a device on its detour before its batches are left in the stream.
 const DETOUR_CONFLICTS_MAX: u32 = 20;
+/// The same of one that there is no room for.
+const DETOUR_FULL_MAX: u32 = 3;
 pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(20);
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -96,19 +99,23 @@ impl Executor {
         self.connected().await?;
         let Some(target) = &mut self.target else { return Ok(()) };
         let works: Vec<_> = jobs.iter().map(Job::work).collect();
-        let outcomes = apply::apply(target, &works).await.map_err(|error| Failure::from(&error))?;
+        let applied =
+            async { apply::apply(target, &works).await.map_err(|error| Failure::from(&error)) };
+        let outcomes = unless_silent(&self.place.shard, applied).await?;
         report::group(self.place.shard.name(), self.place.number, jobs, begun.elapsed());
         let mut at_statement = Vec::new();
         let (mut failure, mut keeps_connection) = (None, true);
         for (index, outcome) in outcomes.into_iter().enumerate() {
-            let device = &jobs[index].device;
-            report::outcome(&self.place.directory, self.place.shard_index, device, &outcome);
+            let job = &jobs[index];
+            let device = &job.device;
+            report::outcome(&self.place.directory, self.place.shard_index, job, &outcome);
             let Outcome { pass, .. } = outcome;
             let Some(barrier) = pass.barrier else { continue };
             let mut parked = None;
             if self.slow == Slow::Wait {
-                let ran = ddl::apply(target, device, &barrier).await;
-                match ran.map_err(Stop::from) {
+                let ran = async { Ok(ddl::apply(target, device, &barrier).await) };
+                let ran = unless_silent(&self.place.shard, ran).await;
+                match ran.map_err(Stop::Failed).and_then(|ran| ran.map_err(Stop::from)) {
                     Ok(_) => {}
                     // A connection from before a GRANT does not know of it: once more on a new one.
                     Err(Stop::Park(reason, keeps)) => {
@@ -161,7 +168,7 @@ impl Executor {
         ::metrics::counter!(metrics::RETRIES, "class" => class).increment(1);
         self.restore(failure).await;
         match failure.class {
-            Class::Conflict => self.conflict(failure, jobs, groups, detours).await,
+            Class::Conflict | Class::Full => self.conflict(failure, jobs, groups, detours).await,
             Class::Reconnect | Class::Unavailable => self.failing(failure).await,
             Class::Halt => self.halt(failure).await,
             Class::Data => self.refused(failure, jobs, groups),
@@ -177,8 +184,8 @@ impl Executor {
         }
     }
 
-    /// Another transaction was in the way. A device that is in the way even when it is alone must not
-    /// hold up the others.
+    /// Another transaction was in the way, or there is no room. A device that this befalls even when it is
+    /// alone must not hold up the others.
     async fn conflict(
         &mut self,
         failure: &Failure,
@@ -191,16 +198,33 @@ impl Executor {
             job.conflicts
         });
         let most = conflicts.max().unwrap_or(0);
+        let is_full = failure.class == Class::Full;
+        let patience = if is_full { DETOUR_FULL_MAX } else { DETOUR_CONFLICTS_MAX };
         match self.slow {
             Slow::Detour if jobs.len() == 1 => detours.append(jobs),
-            Slow::Detour if most > GROUP_CONFLICTS_MAX => split(jobs, groups),
-            Slow::Wait if most > DETOUR_CONFLICTS_MAX => {
-                tracing::warn!(
-                    shard = self.place.shard.name(),
-                    device = jobs.first().map(|job| job.device.as_str()),
-                    error = failure.error,
-                    "someone else holds this device's rows locked; its batches are left in the stream for a while"
-                );
+            // The others would wait as long once more.
+            Slow::Detour if failure.is_lock_wait || is_full || most > GROUP_CONFLICTS_MAX => {
+                split(jobs, groups);
+            }
+            Slow::Wait if most > patience => {
+                let shard = self.place.shard.name();
+                let device = jobs.first().map(|job| job.device.as_str());
+                let error = failure.error.as_str();
+                if is_full {
+                    tracing::error!(
+                        shard,
+                        device,
+                        error,
+                        "the shard has no room for this device's rows; they are left in the stream and tried again from time to time: make room on the disk that holds the table, or raise the limit that the error names"
+                    );
+                } else {
+                    tracing::warn!(
+                        shard,
+                        device,
+                        error,
+                        "someone else holds this device's rows locked; its batches are left in the stream for a while"
+                    );
+                }
                 self.leave_behind(jobs).await;
             }
             Slow::Detour | Slow::Wait => tokio::time::sleep(self.backoff.next()).await,

@@ -18,7 +18,14 @@ pub(crate) struct Failure {
     pub(crate) remedy: &'static str,
     /// The connection can still be used.
     pub(crate) keeps_connection: bool,
+    /// Someone else holds rows locked, and may do so for long.
+    pub(crate) is_lock_wait: bool,
+    /// The shard answers nobody.
+    pub(crate) is_silence: bool,
 }
+
+/// Lock wait timeout exceeded.
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
 
 /// Why a statement of a device did not run to its end.
 #[derive(Debug)]
@@ -39,7 +46,14 @@ impl Failure {
             error: error.to_string(),
             remedy: "",
             keeps_connection: false,
+            is_lock_wait: false,
+            is_silence: false,
         }
+    }
+
+    /// The shard does not answer on this connection, and not on another one.
+    pub(crate) fn silent(error: &ShardError) -> Self {
+        Self { is_silence: true, ..Self::unreachable(error) }
     }
 
     fn new(source: &SqlError, subject: Subject, error: String) -> Self {
@@ -48,13 +62,15 @@ impl Failure {
             error,
             remedy: remedy(source),
             keeps_connection: source.keeps_connection(),
+            is_lock_wait: source.code() == Some(LOCK_WAIT_TIMEOUT),
+            is_silence: false,
         }
     }
 }
 
 impl From<&ApplyError> for Failure {
     fn from(error: &ApplyError) -> Self {
-        Self::new(&error.source, error.subject, error.source.to_string())
+        Self::new(&error.source, error.subject, error.to_string())
     }
 }
 
@@ -70,6 +86,8 @@ impl From<DdlError> for Stop {
                 error: text,
                 remedy: "",
                 keeps_connection: true,
+                is_lock_wait: false,
+                is_silence: false,
             }),
             DdlError::Bookkeeping(source) => {
                 Self::Failed(Failure::new(&source, Subject::Bookkeeping, text))
@@ -82,9 +100,11 @@ impl From<DdlError> for Stop {
                         let parked = Parked { reason: failure.error, remedy };
                         Self::Park(parked, failure.keeps_connection)
                     }
-                    Class::Conflict | Class::Reconnect | Class::Unavailable | Class::Halt => {
-                        Self::Failed(failure)
-                    }
+                    Class::Conflict
+                    | Class::Reconnect
+                    | Class::Unavailable
+                    | Class::Full
+                    | Class::Halt => Self::Failed(failure),
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Answers publishers: what is applied, and what they should do.
 
+use crate::catch_up::CatchUp;
 use crate::config::StreamConfig;
 use crate::consumer;
 use crate::directory::{Directory, Placement};
@@ -41,6 +42,10 @@ pub struct Heartbeats {
     pub directory: Arc<Directory>,
     /// Which partitions are ours.
     pub owned: Arc<Owned>,
+    /// Reads again what released devices have missed.
+    pub catch_up: CatchUp,
+    /// Ends the answers, and what they began.
+    pub stop: CancellationToken,
     asked: Mutex<HashMap<u32, Progress>>,
     sequence: Mutex<Option<(Instant, u64)>>,
 }
@@ -55,20 +60,22 @@ impl Heartbeats {
         stream: StreamConfig,
         directory: Arc<Directory>,
         owned: Arc<Owned>,
+        catch_up: CatchUp,
+        stop: CancellationToken,
     ) -> Self {
         let (asked, sequence) = (Mutex::default(), Mutex::default());
-        Self { client, context, stream, directory, owned, asked, sequence }
+        Self { client, context, stream, directory, owned, catch_up, stop, asked, sequence }
     }
 
-    /// Answers until `stop`.
+    /// Answers until it is told to stop.
     ///
     /// # Errors
     /// When the subjects cannot be subscribed.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), async_nats::SubscribeError> {
+    pub async fn run(self) -> Result<(), async_nats::SubscribeError> {
         let requests = self.client.subscribe(subject::HEARTBEATS).await?;
         let answers = requests.for_each_concurrent(ANSWERS_MAX, |request| self.handle(request));
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = self.stop.cancelled() => {}
             () = answers => {}
         }
         Ok(())
@@ -173,12 +180,15 @@ impl Heartbeats {
         if let Some(parked) = watermark.and_then(|row| row.parked.as_ref()) {
             return Some(Directive::Parked { reason: parked.reason.clone() });
         }
-        if self.directory.replays.is_waiting_for(partition, shard) {
+        if watermark.is_some() {
+            self.catch_up.begin(device, partition, &self.stop);
+        }
+        let known = self.directory.knowledge(device).unwrap_or_default();
+        if known.held_up || self.directory.replays.is_waiting_for(partition, shard) {
             // What is missing may still be in the stream.
             return None;
         }
-        let at = watermark.map(|row| row.position);
-        let gap = self.directory.knowledge(device).and_then(|known| known.gap);
+        let (at, gap) = (watermark.map(|row| row.position), known.gap);
         let open = gap.is_some_and(|gap| gap_is_open(gap, request.run, at));
         if open || self.is_lost_at_the_end(device, partition, shard, request, at).await {
             tracing::info!(%device, run = request.run, watermark = ?at, "the publisher is asked to publish again from the watermark");

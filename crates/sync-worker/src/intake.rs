@@ -4,6 +4,7 @@ use crate::consumer::ACK_PENDING_MAX;
 use crate::directory::{Directory, Placement};
 use crate::hash;
 use crate::lane::{Content, Delivery, Entrance};
+use crate::lookup::{Found, Lookups};
 use crate::metrics;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
@@ -31,6 +32,8 @@ pub type Lanes = Arc<Vec<Vec<Entrance>>>;
 pub enum Ended {
     /// It was told to.
     Stopped,
+    /// It has read what there was.
+    Empty,
     /// Its consumer is gone or has lost a delivery on its way: a new one brings everything that is
     /// not acknowledged, at once and in order.
     Broken,
@@ -53,6 +56,8 @@ pub struct Intake {
     pub payload_bytes_max: usize,
     /// One permit for each message in flight; [`Intake::drained`] waits for them.
     pub slots: Arc<Semaphore>,
+    /// It ends once nothing more is there.
+    pub until_empty: bool,
 }
 
 // === impl Intake ===
@@ -67,9 +72,12 @@ impl Intake {
     pub async fn run(self, stop: CancellationToken) -> Ended {
         tokio::select! {
             () = stop.cancelled() => Ended::Stopped,
-            reason = self.pull() => {
-                tracing::info!(partition = self.partition, reason, "the partition is read anew");
-                Ended::Broken
+            outcome = self.pull() => match outcome {
+                Ok(()) => Ended::Empty,
+                Err(reason) => {
+                    tracing::info!(partition = self.partition, reason, "the partition is read anew");
+                    Ended::Broken
+                }
             }
         }
     }
@@ -81,29 +89,36 @@ impl Intake {
         let _ = slots.acquire_many(all).await;
     }
 
-    /// Reads messages for as long as each comes right after the one before it. Says why it ended.
-    async fn pull(&self) -> String {
-        let mut messages = match self.messages().await {
-            Ok(messages) => messages,
-            Err(error) => return error,
-        };
-        let mut expected = 1;
-        while let Some(message) = messages.next().await {
+    /// Reads messages for as long as each comes right after the one before it. Says why it cannot go on.
+    async fn pull(&self) -> Result<(), String> {
+        let mut messages = self.messages().await?;
+        let (mut expected, mut left) = (1, u64::MAX);
+        let mut lookups = Lookups::new(Arc::clone(&self.directory));
+        while !self.until_empty || left > 0 || !lookups.is_empty() {
+            let message = tokio::select! {
+                found = lookups.next() => {
+                    self.found(found).await;
+                    continue;
+                }
+                message = messages.next(), if !lookups.is_full() => message,
+            };
             let message = match message {
-                Ok(message) => message,
-                Err(error) => return error.to_string(),
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Err(error.to_string()),
+                None => return Err("the messages ended".to_owned()),
             };
             // Counts deliveries. A hole is a delivery that a broken connection swallowed: it would come
             // again after the acknowledgement's deadline, behind the messages that now follow.
-            let info = message.info().map(|info| (info.consumer_sequence, info.stream_sequence));
-            let Some((_, sequence)) = info.ok().filter(|(delivery, _)| *delivery == expected)
+            let info = message.info();
+            let info = info.map(|i| (i.consumer_sequence, i.stream_sequence, i.pending)).ok();
+            let Some((_, sequence, pending)) = info.filter(|(delivery, ..)| *delivery == expected)
             else {
-                return "a delivery was lost".to_owned();
+                return Err("a delivery was lost".to_owned());
             };
-            expected += 1;
-            self.handle(message, sequence).await;
+            (expected, left) = (expected + 1, pending);
+            self.handle(message, sequence, &mut lookups).await;
         }
-        "the messages ended".to_owned()
+        Ok(())
     }
 
     async fn messages(&self) -> Result<Stream, String> {
@@ -120,7 +135,7 @@ impl Intake {
             .map_err(|error| error.to_string())
     }
 
-    async fn handle(&self, message: Message, sequence: u64) {
+    async fn handle(&self, message: Message, sequence: u64, lookups: &mut Lookups) {
         // The semaphore is never closed.
         let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
         ::metrics::counter!(metrics::BYTES_RECEIVED).increment(message.payload.len() as u64);
@@ -131,14 +146,44 @@ impl Intake {
         };
         let content = read(&device, &message.payload, &self.limits);
         let (_, acker) = message.split();
-        let placement = self.directory.locate(&device).await;
-        let held = matches!(placement, Placement::At { held: true, .. });
-        let delivery = Delivery { device, held, sequence, content, acker, slot, memory: None };
+        let delivery =
+            Delivery { device, held: false, sequence, content, acker, slot, memory: None };
+        let known = self.directory.known_placement(&delivery.device);
+        match known.filter(|_| !lookups.is_waiting(&delivery.device)) {
+            Some(placement) => self.deliver(&placement, delivery).await,
+            None => {
+                if let Some(refused) = lookups.wait(delivery) {
+                    ::metrics::counter!(metrics::DROPPED).increment(1);
+                    refused.acknowledge().await;
+                }
+            }
+        }
+    }
+
+    /// Hands over what waited for its device to be found.
+    async fn found(&self, found: Found) {
+        for delivery in found.deliveries {
+            self.deliver(&found.placement, delivery).await;
+        }
+        let Some(sequence) = found.left else { return };
+        match found.placement {
+            Placement::At { shard, .. } | Placement::Undecided { shard, .. } => {
+                self.directory.replays.leave(&found.device, shard, sequence);
+            }
+            // Nothing of it is applied before someone has cleared that, and then it is asked for.
+            Placement::Conflict { .. } => {}
+        }
+    }
+
+    async fn deliver(&self, placement: &Placement, mut delivery: Delivery) {
         match placement {
-            Placement::At { shard, .. } => self.push(shard, delivery).await,
+            Placement::At { shard, held } => {
+                delivery.held = *held;
+                self.push(*shard, delivery).await;
+            }
             Placement::Undecided { shard, reason } => {
                 tracing::debug!(device = %delivery.device, reason, "a device cannot be assigned yet");
-                delivery.leave_behind(&self.directory, shard).await;
+                delivery.leave_behind(&self.directory, *shard).await;
             }
             Placement::Conflict { .. } => delivery.drop_for_rewind(&self.directory).await,
         }

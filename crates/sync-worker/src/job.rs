@@ -60,6 +60,13 @@ impl Job {
         }
     }
 
+    /// The place in the stream of its first message; `None` where reading it again would be of no use.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        let is_readable = |one: &Delivery| matches!(one.content, Content::Batch(_));
+        let sequences = self.deliveries.iter().map(|delivery| delivery.sequence);
+        sequences.min().filter(|_| self.deliveries.iter().all(is_readable))
+    }
+
     /// Acknowledges its messages.
     pub(crate) async fn acknowledge(self) {
         for delivery in self.deliveries {

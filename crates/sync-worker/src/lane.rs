@@ -190,7 +190,8 @@ impl Delivery {
 // === impl Content ===
 
 impl Content {
-    fn memory_bytes(&self) -> usize {
+    /// What it takes in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
         match self {
             Content::Batch(batch) => batch.memory_bytes(),
             Content::Unreadable(reason) => reason.len(),

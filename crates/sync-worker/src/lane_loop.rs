@@ -30,7 +30,7 @@ impl Lane {
                 Event::End => detours.ended().await,
             };
             let slow = executor.process(jobs).await;
-            detours.begin(slow);
+            detours.begin(slow).await;
         }
         if let Some(target) = executor.into_target() {
             target.session.close().await;

@@ -100,7 +100,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     match &arguments.command {
         None => serve(settings).await.map(|()| exit::OK),
         Some(Command::Check) => Ok(check(&settings).await),
-        Some(Command::Parked { json }) => parked(&settings, *json).await.map(|()| exit::OK),
+        Some(Command::Parked { json }) => parked(&settings, *json).await,
         Some(Command::Release { device, skip_statement }) => {
             let shards = operate::release(&settings, device, *skip_statement).await?;
             println!("{device} goes on at {}", shards.join(", "));
@@ -148,18 +148,29 @@ async fn check(settings: &Settings) -> u8 {
     if preflight::is_good(&findings) { exit::OK } else { exit::FAILURE }
 }
 
-async fn parked(settings: &Settings, json: bool) -> anyhow::Result<()> {
-    let list = operate::parked(settings).await?;
+/// Those of the shards that can be asked, whatever the others do.
+async fn parked(settings: &Settings, json: bool) -> anyhow::Result<u8> {
+    let (mut list, mut code) = (Vec::new(), exit::OK);
+    for shard in &settings.shards {
+        match operate::parked_at(shard).await {
+            Ok(parked) => list.extend(parked),
+            Err(error) => {
+                eprintln!("{error}");
+                code = exit::FAILURE;
+            }
+        }
+    }
     if json {
         println!("{}", serde_json::to_string_pretty(&list)?);
-        return Ok(());
+        return Ok(code);
     }
     for device in &list {
-        println!("{} at {} ({})", device.device, device.shard, device.position);
+        let since = &device.since;
+        println!("{} at {} ({}) since {since}", device.device, device.shard, device.position);
         println!("  reason: {}\n  remedy: {}", device.reason, device.remedy);
     }
-    if list.is_empty() {
+    if list.is_empty() && code == exit::OK {
         println!("no device is parked");
     }
-    Ok(())
+    Ok(code)
 }

@@ -1,7 +1,7 @@
 //! What an operator asks for on the command line: which devices are parked, and to let one go on.
 
 use crate::error::WorkerError;
-use crate::settings::Settings;
+use crate::settings::{Settings, ShardSettings};
 use crate::shard::Shard;
 use serde::Serialize;
 use tributary_wire::DeviceId;
@@ -15,7 +15,9 @@ pub struct ParkedDevice {
     pub shard: String,
     /// Where it stands.
     pub position: String,
-    /// Why.
+    /// Since when, in RFC 3339 by the shard's clock.
+    pub since: String,
+    /// Why; names the table where there is one.
     pub reason: String,
     /// What has to be done.
     pub remedy: String,
@@ -27,41 +29,60 @@ pub struct ParkedDevice {
 /// [`WorkerError::Operation`] when a shard cannot be asked.
 pub async fn parked(settings: &Settings) -> Result<Vec<ParkedDevice>, WorkerError> {
     let mut list = Vec::new();
-    for settings in &settings.shards {
-        let shard = Shard::new(settings.clone());
-        let rows = shard.parked().await.map_err(failed)?;
-        list.extend(rows.into_iter().filter_map(|(device, row)| {
-            let parked = row.parked?;
-            Some(ParkedDevice {
-                device,
-                shard: settings.name.clone(),
-                position: row.position.to_string(),
-                reason: parked.reason,
-                remedy: parked.remedy,
-            })
-        }));
+    for shard in &settings.shards {
+        list.extend(parked_at(shard).await?);
     }
     Ok(list)
 }
 
-/// Lets a parked device go on, and returns the shards at which it was parked. Its publisher is asked
-/// for what was dropped with its next heartbeat.
+/// Every parked device of one shard.
 ///
 /// # Errors
-/// [`WorkerError::Operation`] when a shard cannot be asked, or the device is not parked.
+/// [`WorkerError::Operation`] when it cannot be asked.
+pub async fn parked_at(settings: &ShardSettings) -> Result<Vec<ParkedDevice>, WorkerError> {
+    let rows = Shard::new(settings.clone()).parked().await.map_err(failed)?;
+    let parked = rows.into_iter().filter_map(|(device, row, since)| {
+        let parked = row.parked?;
+        Some(ParkedDevice {
+            device,
+            shard: settings.name.clone(),
+            position: row.position.to_string(),
+            since,
+            reason: parked.reason,
+            remedy: parked.remedy,
+        })
+    });
+    Ok(parked.collect())
+}
+
+/// Lets a parked device go on, and returns the shards at which it was parked. What was dropped is read
+/// again from the stream after its next heartbeat, or its publisher is asked for it.
+///
+/// # Errors
+/// [`WorkerError::Operation`] when the device is parked at no shard that can be asked.
 pub async fn release(
     settings: &Settings,
     device: &DeviceId,
     skip_statement: bool,
 ) -> Result<Vec<String>, WorkerError> {
-    let mut released = Vec::new();
+    let (mut released, mut silent) = (Vec::new(), None);
     for settings in &settings.shards {
         let shard = Shard::new(settings.clone());
-        let row = shard.watermark(device).await.map_err(failed)?;
+        let row = match shard.watermark(device).await {
+            Ok(row) => row,
+            // It is no reason to leave the device parked at another.
+            Err(error) => {
+                silent = Some(failed(error));
+                continue;
+            }
+        };
         if row.is_some_and(|row| row.parked.is_some()) {
             shard.release(device, skip_statement).await.map_err(failed)?;
             released.push(settings.name.clone());
         }
+    }
+    if let (true, Some(error)) = (released.is_empty(), silent) {
+        return Err(error);
     }
     if released.is_empty() {
         return Err(WorkerError::Operation(format!(

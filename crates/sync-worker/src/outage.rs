@@ -6,6 +6,7 @@ use crate::catalog::Catalog;
 use crate::executor::{BACKOFF_MAX, BACKOFF_MIN, Executor};
 use crate::failure::Failure;
 use crate::lane::Health;
+use crate::shard::Shard;
 use std::time::{Duration, Instant};
 use tributary_runtime::Backoff;
 use tributary_schema::quote;
@@ -14,6 +15,19 @@ use tributary_schema::quote;
 const DOWN_AFTER: Duration = Duration::from_secs(5);
 /// How long a shard is left alone whose bookkeeping is not as expected.
 const HALTED: Duration = Duration::from_secs(30);
+
+/// Gives an exchange with a shard up when the shard answers nobody else either: it hangs. Without this
+/// a lane would learn of it from the deadline of its statement, which has to allow for slow ones.
+pub(crate) async fn unless_silent<T>(
+    shard: &Shard,
+    exchange: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        outcome = exchange => outcome,
+        error = shard.silence() => Err(Failure::silent(&error)),
+    }
+}
 
 // === impl Executor ===
 
@@ -27,7 +41,7 @@ impl Executor {
         // Changes nothing, and is refused by a server that is read-only.
         let sql =
             format!("UPDATE {}.watermark SET run=run WHERE device_id=''", quote(&target.database));
-        match target.session.run("look whether it takes changes", sql.as_bytes()).await {
+        match target.session.run_quickly("look whether it takes changes", sql.as_bytes()).await {
             Ok(()) => self.recovered(),
             Err(error) if error.keeps_connection() => {}
             Err(_) => self.target = None,
@@ -36,7 +50,7 @@ impl Executor {
 
     pub(crate) async fn failing(&mut self, failure: &Failure) {
         let since = *self.failing_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= DOWN_AFTER {
+        if failure.is_silence || since.elapsed() >= DOWN_AFTER {
             self.go_down(&failure.error);
             return;
         }
@@ -80,6 +94,7 @@ impl Executor {
             tracing::info!(shard, lane, "the shard is back");
             self.backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
             self.place.health.send_replace(Health::Up);
+            self.place.shard.answers();
         }
         self.backoff.reset();
     }

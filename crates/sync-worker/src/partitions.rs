@@ -213,6 +213,7 @@ impl Partitions {
             limits: self.ownership.limits,
             payload_bytes_max: self.ownership.context.client().max_payload(),
             slots: Arc::clone(&slots),
+            until_empty: false,
         };
         let (stop, due) = (CancellationToken::new(), Arc::clone(&self.due));
         let token = stop.clone();

@@ -3,8 +3,10 @@
 use crate::nats;
 use crate::provision;
 use crate::session::Session;
-use crate::settings::Settings;
+use crate::settings::{Settings, ShardSettings};
 use mysql_async::Row;
+
+mod caches;
 
 /// The least that a row of a device may need.
 const PACKET_BYTES_MIN: usize = 64 << 20;
@@ -48,7 +50,25 @@ pub enum Verdict {
 /// Looks at NATS and at every shard.
 pub async fn check(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![of_nats(settings).await];
-    for shard in &settings.shards {
+    findings.extend(check_shards(&settings.shards).await);
+    findings
+}
+
+/// Looks at every shard, and writes to the log what is not as it has to be. Holds nothing up: a worker
+/// goes on with the shards that will do.
+pub(crate) async fn watch(shards: Vec<ShardSettings>) {
+    for Finding { subject, verdict } in check_shards(&shards).await {
+        match verdict {
+            Verdict::Good(found) => tracing::debug!(subject, found, "as it has to be"),
+            Verdict::Doubtful(found) => tracing::warn!(subject, found, "a drawback"),
+            Verdict::Bad(found) => tracing::error!(subject, found, "not as it has to be"),
+        }
+    }
+}
+
+async fn check_shards(shards: &[ShardSettings]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for shard in shards {
         let subject = format!("shard {}", shard.name);
         match Session::connect(&shard.opts).await {
             Ok(mut session) => {
@@ -102,6 +122,8 @@ async fn of_shard(subject: &str, session: &mut Session, findings: &mut Vec<Findi
     add("privileges", privileges(session).await);
     add("lower_case_table_names", names(session).await);
     add("time zone", time_zone(session).await);
+    add("character sets", character_sets(session).await);
+    add("table caches", caches::look(session).await);
 }
 
 fn version(version: &str, mariadb: bool) -> Verdict {
@@ -184,6 +206,23 @@ async fn time_zone(session: &mut Session) -> Verdict {
             "sessions are in {}, although UTC was set: something in between rewrites SET statements (a proxy?); connect to the server itself",
             String::from_utf8_lossy(&zone)
         )),
+        Err(error) => Verdict::Bad(error.to_string()),
+    }
+}
+
+/// What MySQL and MariaDB do not have in common.
+async fn character_sets(session: &mut Session) -> Verdict {
+    let sql = "SELECT COUNT(*), COALESCE(SUM(collation_name='utf8mb4_0900_ai_ci'), 0) \
+               FROM information_schema.collations WHERE character_set_name='utf8mb4'";
+    let rows: Result<Vec<(u64, u64)>, _> = session.rows("count the collations", sql).await;
+    match rows.map(|rows| rows.first().copied().unwrap_or_default()) {
+        Ok((0, _)) => Verdict::Bad(
+            "no utf8mb4: text of the devices could not be stored; use a server that has it".to_owned(),
+        ),
+        Ok((count, 1..)) => Verdict::Good(format!("utf8mb4, in {count} collations")),
+        Ok((_, 0)) => Verdict::Good(
+            "utf8mb4, without the collations of MySQL 8: text of such devices gets the nearest, and a device is parked whose text is unique by one; COLLATE utf8mb4_unicode_ci in its tables is had by both".to_owned(),
+        ),
         Err(error) => Verdict::Bad(error.to_string()),
     }
 }

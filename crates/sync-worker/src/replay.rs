@@ -8,20 +8,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tributary_wire::{DeviceId, partition};
 
-/// A partition is not read again more often than this.
-const INTERVAL: Duration = Duration::from_secs(15);
+/// A partition is read again for a shard after so long at the earliest. Each time that this was of no use, twice as
+/// long: what is left may be for a table that stays full.
+const INTERVAL_MIN: Duration = Duration::from_secs(5);
+const INTERVAL_MAX: Duration = Duration::from_secs(300);
 
-/// The oldest message that was left, by partition and by the shard it was for.
+/// What was left, by partition and by the shard it was for.
 #[derive(Debug)]
 pub struct Replays {
     partitions: u32,
-    left: Mutex<HashMap<u32, Left>>,
+    left: Mutex<HashMap<u32, HashMap<usize, Left>>>,
 }
 
 #[derive(Debug, Default)]
 struct Left {
-    by_shard: HashMap<usize, u64>,
-    replayed_at: Option<Instant>,
+    /// The oldest message that was left.
+    oldest: Option<u64>,
+    /// When it was read again, and how long not to do so after that.
+    replayed: Option<(Instant, Duration)>,
 }
 
 // === impl Replays ===
@@ -36,33 +40,30 @@ impl Replays {
     pub fn leave(&self, device: &DeviceId, shard: usize, sequence: u64) {
         let mut left = self.lock();
         let partition = left.entry(partition(device, self.partitions)).or_default();
-        let oldest = partition.by_shard.entry(shard).or_insert(sequence);
-        *oldest = sequence.min(*oldest);
+        let oldest = &mut partition.entry(shard).or_default().oldest;
+        *oldest = Some(oldest.map_or(sequence, |oldest| oldest.min(sequence)));
     }
 
     /// True while something for that shard waits to be read again in the partition.
     pub fn is_waiting_for(&self, partition: u32, shard: usize) -> bool {
-        self.lock().get(&partition).is_some_and(|left| left.by_shard.contains_key(&shard))
+        let left = self.lock();
+        let left = left.get(&partition).and_then(|shards| shards.get(&shard));
+        left.is_some_and(|left| left.oldest.is_some())
     }
 
     /// True while something of the partition waits to be read again.
     pub fn is_waiting(&self, partition: u32) -> bool {
-        self.lock().get(&partition).is_some_and(|left| !left.by_shard.is_empty())
+        let left = self.lock();
+        left.get(&partition).is_some_and(|shards| shards.values().any(|one| one.oldest.is_some()))
     }
 
     /// Where to read the partition again from, if that is due: only what was for shards that take
     /// changes, which `takes` says.
     pub fn due(&self, partition: u32, takes: impl Fn(usize) -> bool) -> Option<u64> {
         let mut left = self.lock();
-        let left = left.get_mut(&partition)?;
-        if left.replayed_at.is_some_and(|at| at.elapsed() < INTERVAL) {
-            return None;
-        }
-        let ready: Vec<usize> =
-            left.by_shard.keys().copied().filter(|shard| takes(*shard)).collect();
-        let oldest = ready.iter().filter_map(|shard| left.by_shard.remove(shard)).min()?;
-        left.replayed_at = Some(Instant::now());
-        Some(oldest)
+        let shards = left.get_mut(&partition)?.iter_mut();
+        let ready = shards.filter(|(shard, left)| !left.is_paused() && takes(**shard));
+        ready.filter_map(|(_, left)| left.take()).min()
     }
 
     /// The partition is someone else's now.
@@ -70,8 +71,25 @@ impl Replays {
         self.lock().remove(&partition);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Left>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, HashMap<usize, Left>>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Left ===
+
+impl Left {
+    fn is_paused(&self) -> bool {
+        self.replayed.is_some_and(|(at, pause)| at.elapsed() < pause)
+    }
+
+    fn take(&mut self) -> Option<u64> {
+        let oldest = self.oldest.take()?;
+        let now = Instant::now();
+        let again = self.replayed.filter(|(at, pause)| now < *at + *pause * 2 + INTERVAL_MIN);
+        let pause = again.map_or(INTERVAL_MIN, |(_, pause)| (pause * 2).min(INTERVAL_MAX));
+        self.replayed = Some((now, pause));
+        Some(oldest)
     }
 }
 
@@ -90,8 +108,11 @@ mod tests {
         assert!(replays.is_waiting_for(0, 1) && !replays.is_waiting_for(0, 2));
         assert_eq!(replays.due(0, |shard| shard == 0), Some(40));
         assert!(replays.is_waiting(0));
-        // Not again at once, although the other shard is back as well.
-        assert_eq!(replays.due(0, |_| true), None);
+        replays.leave(&device, 0, 60);
+        // Not at once for a shard for which it was of no use.
+        assert_eq!(replays.due(0, |shard| shard == 0), None);
+        assert_eq!(replays.due(0, |_| true), Some(10));
+        assert!(replays.is_waiting_for(0, 0) && !replays.is_waiting_for(0, 1));
         replays.forget(0);
         assert!(!replays.is_waiting(0));
     }

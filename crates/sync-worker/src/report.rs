@@ -26,12 +26,8 @@ pub(crate) fn group(shard: &str, lane: usize, jobs: &[Job], took: Duration) {
 }
 
 /// What it did for one device.
-pub(crate) fn outcome(
-    directory: &Directory,
-    shard: usize,
-    device: &DeviceId,
-    outcome: &Outcome<'_>,
-) {
+pub(crate) fn outcome(directory: &Directory, shard: usize, job: &Job, outcome: &Outcome<'_>) {
+    let device = &job.device;
     if outcome.lost {
         tracing::warn!(%device, "the device's watermark is no longer at its shard; it is looked for again");
         directory.forget(device);
@@ -72,6 +68,12 @@ pub(crate) fn outcome(
                 known.lag_us = now_us.saturating_sub(row.commit_time_us.unsigned_abs());
             }
             known.watermark = Some(row.clone());
+            if row.parked.is_some() {
+                known.dropped_from = known.dropped_from.into_iter().chain(job.oldest()).min();
+            } else if outcome.pass.gap.is_none() {
+                // It was released, and goes on already.
+                known.dropped_from = None;
+            }
         }
     });
 }
@@ -98,6 +100,7 @@ pub(crate) fn class(class: Class) -> &'static str {
         Class::Conflict => "conflict",
         Class::Reconnect => "reconnect",
         Class::Unavailable => "unavailable",
+        Class::Full => "full",
         Class::Data => "data",
         Class::Halt => "halt",
     }

@@ -70,6 +70,16 @@ impl Script {
         self.statements.get(statement).map(|statement| statement.owner)
     }
 
+    /// The first `database.table` that the statement names.
+    pub fn table(&self, statement: usize) -> Option<String> {
+        let start = statement.checked_sub(1).map_or(0, |before| self.statements[before].end);
+        let text = &self.sql[start..self.statements.get(statement)?.end];
+        let first = text.iter().position(|byte| *byte == b'`')?;
+        let (database, rest) = name(&text[first..])?;
+        let (table, _) = name(rest.strip_prefix(b".")?)?;
+        Some(format!("{database}.{table}"))
+    }
+
     /// What the statement must do.
     pub fn expect(&self, statement: usize) -> Expect {
         self.statements.get(statement).map_or(Expect::Success, |statement| statement.expect)
@@ -123,6 +133,25 @@ impl Script {
     }
 }
 
+/// A name in backticks, and what follows it.
+fn name(text: &[u8]) -> Option<(String, &[u8])> {
+    let (mut name, mut rest) = (Vec::new(), text.strip_prefix(b"`")?);
+    loop {
+        match rest {
+            [b'`', b'`', tail @ ..] => {
+                name.push(b'`');
+                rest = tail;
+            }
+            [b'`', tail @ ..] => return Some((String::from_utf8_lossy(&name).into_owned(), tail)),
+            [byte, tail @ ..] => {
+                name.push(*byte);
+                rest = tail;
+            }
+            [] => return None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +175,13 @@ mod tests {
         assert_eq!(packets(&script, 1000), ["DO 1;DO 2;DO 333333333;DO 4"]);
         assert_eq!(script.owner(2), Some(2));
         assert!(packets(&Script::default(), 10).is_empty());
+    }
+
+    #[test]
+    fn a_statement_tells_its_table() {
+        let script = script(&["DO 1", "DELETE FROM `a`.`b``.c` WHERE `d`=1", "SET `x"]);
+        let tables: Vec<_> = (0..4).map(|at| script.table(at)).collect();
+        assert_eq!(tables, [None, Some("a.b`.c".to_owned()), None, None]);
     }
 
     #[test]

@@ -5,8 +5,10 @@ use crate::session::Session;
 use crate::settings::ShardSettings;
 use crate::sql_error::SqlError;
 use crate::watermark::{self, Watermark};
+use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tributary_wire::DeviceId;
 
 /// A shard could not be asked.
@@ -38,19 +40,24 @@ pub enum ShardError {
 
 /// A shard that did not answer is left alone for so long.
 const REST: Duration = Duration::from_secs(5);
+/// Who waits so long for an answer asks whether the shard answers at all.
+const DOUBT: Duration = Duration::from_secs(2);
 
 /// A shard, with one connection for questions.
 #[derive(Debug)]
 pub struct Shard {
     settings: ShardSettings,
-    connection: Mutex<Connection>,
+    connection: Mutex<Option<Session>>,
+    rest: std::sync::Mutex<Option<Rest>>,
     migrated: Mutex<bool>,
 }
 
-#[derive(Debug, Default)]
-struct Connection {
-    session: Option<Session>,
-    resting_until: Option<Instant>,
+/// A shard that could not be asked, and has not been asked since.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until: Instant,
+    /// It did not refuse: it said nothing.
+    silent: bool,
 }
 
 // === impl Shard ===
@@ -58,7 +65,8 @@ struct Connection {
 impl Shard {
     /// Not connected yet.
     pub fn new(settings: ShardSettings) -> Self {
-        Self { settings, connection: Mutex::default(), migrated: Mutex::default() }
+        let (connection, rest, migrated) = Default::default();
+        Self { settings, connection, rest, migrated }
     }
 
     /// Its name.
@@ -107,12 +115,23 @@ impl Shard {
         self.ask(&nobody).await.is_ok()
     }
 
-    /// Every device that is parked here.
+    /// Every device that is parked here, and since when: RFC 3339, in UTC, by the shard's clock.
     ///
     /// # Errors
     /// [`ShardError`].
-    pub async fn parked(&self) -> Result<Vec<(DeviceId, Watermark)>, ShardError> {
-        self.ask(&watermark::select_parked(&self.settings.bookkeeping)).await
+    pub async fn parked(&self) -> Result<Vec<(DeviceId, Watermark, String)>, ShardError> {
+        let rows = self.ask(&watermark::select_parked(&self.settings.bookkeeping)).await?;
+        let mut session = self.connect().await?;
+        let sql = watermark::select_parked_since(&self.settings.bookkeeping);
+        let since = session.rows_quickly("read since when devices are parked", &sql).await;
+        session.close().await;
+        let since: HashMap<Vec<u8>, Vec<u8>> =
+            since.map_err(|error| self.sql(error))?.into_iter().collect();
+        let text = |device: &DeviceId| {
+            let bytes = since.get(device.as_str().as_bytes());
+            bytes.map_or_else(String::new, |bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        Ok(rows.into_iter().map(|(device, row)| (device.clone(), row, text(&device))).collect())
     }
 
     /// Lets a parked device go on.
@@ -127,37 +146,72 @@ impl Shard {
         outcome.map_err(|error| self.sql(error))
     }
 
-    async fn ask(&self, sql: &str) -> Result<Vec<(DeviceId, Watermark)>, ShardError> {
-        let mut connection = self.connection.lock().await;
-        if connection.resting_until.is_some_and(|until| Instant::now() < until) {
-            return Err(ShardError::Resting { shard: self.settings.name.clone() });
+    /// Waits until the shard says nothing to anyone. For who waits for an answer of it that may take
+    /// long: a statement may, a ping may not.
+    pub async fn silence(&self) -> ShardError {
+        loop {
+            tokio::time::sleep(DOUBT).await;
+            let Err(error) = self.ask("SELECT 1 LIMIT 0").await else { continue };
+            if self.rest().is_some_and(|rest| rest.silent) {
+                return error;
+            }
         }
-        let session = connection.session.take();
+    }
+
+    /// The shard has answered someone: it may be asked again.
+    pub fn answers(&self) {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn rest(&self) -> Option<Rest> {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave_alone(&self, error: ShardError) -> ShardError {
+        let silent = match &error {
+            ShardError::Sql { source, .. } => source.code().is_none(),
+            ShardError::Migrate { .. } | ShardError::Resting { .. } => false,
+        };
+        let rest = Rest { until: Instant::now() + REST, silent };
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+        error
+    }
+
+    async fn ask(&self, sql: &str) -> Result<Vec<(DeviceId, Watermark)>, ShardError> {
+        let mut connection = self.turn().await?;
+        let mut session = connection.take();
         // A connection that was idle may have been closed: one more attempt with a new one.
         let mut reused = session.is_some();
-        let mut session = session;
         loop {
             let mut current = match session.take() {
                 Some(session) => session,
-                None => self.connect().await.inspect_err(|_| {
-                    connection.resting_until = Some(Instant::now() + REST);
-                })?,
+                None => self.connect().await.map_err(|error| self.leave_alone(error))?,
             };
             let rows = current.rows_quickly("read the watermarks", sql).await;
-            let rows = rows.and_then(watermark::parse);
-            match rows {
+            match rows.and_then(watermark::parse) {
                 Ok(rows) => {
-                    connection.session = Some(current);
-                    connection.resting_until = None;
+                    *connection = Some(current);
+                    self.answers();
                     return Ok(rows);
                 }
-                Err(error) if reused && !error.keeps_connection() => reused = false,
-                Err(error) => {
-                    connection.resting_until = Some(Instant::now() + REST);
-                    return Err(self.sql(error));
+                Err(error) if reused && !error.keeps_connection() && !error.is_timeout() => {
+                    reused = false;
                 }
+                Err(error) => return Err(self.leave_alone(self.sql(error))),
             }
         }
+    }
+
+    /// The connection, when it is the caller's turn. After a failure one caller finds out whether the
+    /// shard is back, and the others do not wait for that.
+    async fn turn(&self) -> Result<MutexGuard<'_, Option<Session>>, ShardError> {
+        let resting = || ShardError::Resting { shard: self.settings.name.clone() };
+        let is_resting = || self.rest().is_some_and(|rest| Instant::now() < rest.until);
+        let connection = match self.rest() {
+            Some(_) => self.connection.try_lock().map_err(|_| resting())?,
+            None => self.connection.lock().await,
+        };
+        if is_resting() { Err(resting()) } else { Ok(connection) }
     }
 
     fn sql(&self, source: SqlError) -> ShardError {

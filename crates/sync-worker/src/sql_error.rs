@@ -92,6 +92,11 @@ impl SqlError {
         }
     }
 
+    /// True when no answer came.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout { .. })
+    }
+
     /// True when the connection can still be used. After a refusal for lack of a privilege, or a value
     /// beyond `max_allowed_packet`, it is of no use: a GRANT on `*.*` and a limit that was raised are
     /// seen by new connections only.

@@ -250,6 +250,15 @@ pub fn select_parked(database: &str) -> String {
     )
 }
 
+/// Reads since when each parked device is parked, in UTC: the session's time zone.
+pub fn select_parked_since(database: &str) -> String {
+    format!(
+        "SELECT device_id, DATE_FORMAT(parked_at, '%Y-%m-%dT%H:%i:%sZ') FROM {}.watermark \
+         WHERE parked_reason IS NOT NULL AND parked_at IS NOT NULL",
+        quote(database)
+    )
+}
+
 /// What [`select`] returned.
 ///
 /// # Errors

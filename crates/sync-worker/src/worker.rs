@@ -1,5 +1,6 @@
 //! The whole of a replica: what is started, in which order, and how it stops.
 
+use crate::catch_up::CatchUp;
 use crate::directory::Directory;
 use crate::error::WorkerError;
 use crate::heartbeat::Heartbeats;
@@ -7,6 +8,7 @@ use crate::intake::Lanes;
 use crate::lane;
 use crate::nats;
 use crate::ownership::{Owned, Ownership};
+use crate::preflight;
 use crate::provision;
 use crate::scrape::Scrape;
 use crate::settings::Settings;
@@ -99,12 +101,16 @@ impl Worker {
             owned: Arc::clone(&self.owned),
             readiness: self.readiness.clone(),
         };
+        let (directory, lanes) = (Arc::clone(&self.directory), Arc::clone(&self.lanes));
+        let limits = limits(self.client.max_payload());
         let heartbeats = Heartbeats::new(
             self.client.clone(),
-            context,
+            context.clone(),
             self.settings.stream.clone(),
             Arc::clone(&self.directory),
             Arc::clone(&self.owned),
+            CatchUp::new(context, directory, lanes, limits),
+            stop.clone(),
         );
         tracing::info!(
             worker = self.settings.worker_id,
@@ -112,12 +118,14 @@ impl Worker {
             partitions = self.settings.stream.partitions,
             "running"
         );
+        let mut checks = JoinSet::new();
+        checks.spawn(preflight::watch(self.settings.shards.clone()));
         // Aborted when this future is dropped, so that nothing goes on behind its back.
         let mut tasks = JoinSet::new();
         tasks.spawn(ownership.run(stop.clone()));
         let mut lanes = self.running_lanes;
         let ended = tokio::select! {
-            answered = heartbeats.run(stop.clone()) => answered.map_err(WorkerError::from),
+            answered = heartbeats.run() => answered.map_err(WorkerError::from),
             // Lanes end when they are told to, and nobody has.
             _ = lanes.join_next() => Err(WorkerError::Internal("a lane has ended")),
         };

@@ -1,5 +1,6 @@
 //! A whole worker between a real nats-server and real shards, and someone who publishes.
 
+use crate::device::Device;
 use crate::shard;
 use async_nats::Client;
 use std::fmt::Write;
@@ -9,7 +10,7 @@ use tokio::task::JoinHandle;
 use tributary_runtime::{CancellationToken, Readiness, config};
 use tributary_sync_worker::{Config, Settings, Worker, WorkerError};
 use tributary_testkit::{GuardedChild, GuardedCommand, MySqlServer, NatsServer, Scratch};
-use tributary_wire::{DeviceId, HeartbeatReply, HeartbeatRequest, Position};
+use tributary_wire::{DeviceId, Directive, HeartbeatReply, HeartbeatRequest, Position};
 
 /// What a test's condition may take: two cores may be busy with other tests.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -157,6 +158,17 @@ pub(crate) async fn heartbeat_until(
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("no heartbeat was answered as wanted; the last answer: {last:?}");
+}
+
+/// Sends heartbeats until everything of a device is applied, without a publisher that publishes anything
+/// again: it is in the stream.
+pub(crate) async fn caught_up(client: &Client, device: &Device) {
+    let end = device.end();
+    let applied = |reply: &HeartbeatReply| {
+        assert!(!matches!(reply.directive, Some(Directive::Rewind { .. })), "{reply:?}");
+        reply.applied.as_ref().is_some_and(|applied| applied.position == end)
+    };
+    heartbeat_until(client, &device.id, 1, Some(end), applied).await;
 }
 
 /// Waits until the query's rows are as wanted; it may fail until then, for lack of the table.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::arguments::{self, SOCKET};
 use crate::cache::Cache;
@@ -195,6 +196,45 @@ impl MySqlServer {
     /// Kills the server at once, as a crash would end it.
     pub fn kill(&mut self) {
         self.child = None;
+    }
+
+    /// Makes the server hang: it keeps its connections, takes new ones, and answers nothing.
+    ///
+    /// # Errors
+    /// When it does not run, or the signal cannot be sent.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a server go on that was paused.
+    ///
+    /// # Errors
+    /// See [`MySqlServer::pause`].
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// Lets no file of the server be written beyond so many bytes, as a full disk would: to a table that
+    /// is not larger nothing happens. `None` takes the limit away. Linux only.
+    ///
+    /// # Errors
+    /// When the server does not run, or the system refuses.
+    #[cfg(target_os = "linux")]
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        use rustix::process::{Resource, Rlimit, prlimit};
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(self.process()?), Resource::Fsize, limit)?;
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.process()?, signal)?;
+        Ok(())
+    }
+
+    fn process(&self) -> Result<Pid> {
+        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        pid.context("the server does not run")
     }
 
     /// `mysql://user:password@127.0.0.1:port/database`. An empty database names none.

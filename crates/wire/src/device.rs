@@ -113,6 +113,11 @@ pub mod subject {
     /// Every device's heartbeats.
     pub const HEARTBEATS: &str = "device.*.heartbeat";
 
+    /// What one device's messages are stored as: `changes.<partition>.<device>`.
+    pub fn device_filter(partition: u32, device: &super::DeviceId) -> String {
+        format!("changes.{partition}.{device}")
+    }
+
     /// What one partition stores: `changes.<partition>.*`.
     pub fn partition_filter(partition: u32) -> String {
         format!("changes.{partition}.*")

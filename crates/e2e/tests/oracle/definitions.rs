@@ -450,7 +450,7 @@ const DEFINITIONS: &[Definition] = &[
         ],
     ),
     pending(
-        "a key WITHOUT OVERLAPS takes no ON DUPLICATE KEY UPDATE, and its error halts the shard",
+        "a key WITHOUT OVERLAPS takes no ON DUPLICATE KEY UPDATE, and its device is parked",
         mariadb(
             "period",
             &[

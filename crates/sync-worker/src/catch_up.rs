@@ -1,0 +1,104 @@
+//! Catches a released device up from the stream: what was dropped while it was parked is still there, and
+//! need not come over the device's uplink again. A reader of the device's messages alone, beside the
+//! partition's; the chain rule puts the two together.
+//!
+//! All of it can be lost or fail: what is missing then is asked for by a rewind.
+
+use crate::consumer;
+use crate::directory::Directory;
+use crate::intake::{Intake, Lanes};
+use crate::provision;
+use async_nats::jetstream::Context;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tributary_runtime::CancellationToken;
+use tributary_wire::{DeviceId, Limits};
+
+/// Devices that catch up at the same time.
+const READERS_MAX: usize = 8;
+/// What was read is committed within this time, or asked for again.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct CatchUp {
+    /// JetStream.
+    pub context: Context,
+    /// Where devices belong.
+    pub directory: Arc<Directory>,
+    /// Where batches go.
+    pub lanes: Lanes,
+    /// What a message may make us allocate.
+    pub limits: Limits,
+    /// Limits the readers.
+    pub readers: Arc<Semaphore>,
+}
+
+// === impl CatchUp ===
+
+impl CatchUp {
+    /// Reads nothing yet.
+    pub fn new(context: Context, directory: Arc<Directory>, lanes: Lanes, limits: Limits) -> Self {
+        let readers = Arc::new(Semaphore::new(READERS_MAX));
+        Self { context, directory, lanes, limits, readers }
+    }
+
+    /// Begins, if something was dropped while the device was parked. Until it has ended the device is
+    /// held up: its publisher is asked for nothing.
+    pub(crate) fn begin(&self, device: &DeviceId, partition: u32, stop: &CancellationToken) {
+        let dropped_from = self.directory.update(device, |known| {
+            if known.held_up {
+                return None;
+            }
+            let from = known.dropped_from.take()?;
+            known.held_up = true;
+            known.gap = None;
+            known.suspicion = None;
+            Some(from)
+        });
+        let Some(from) = dropped_from else { return };
+        let (this, device, stop) = (self.clone(), device.clone(), stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                outcome = this.read(&device, partition, from, &stop) => match outcome {
+                    Ok(()) => tracing::info!(%device, from, "the released device was caught up from the stream"),
+                    Err(reason) => tracing::info!(%device, reason, "the released device cannot be caught up from the stream"),
+                },
+            }
+            this.directory.update(&device, |known| known.held_up = false);
+        });
+    }
+
+    async fn read(
+        &self,
+        device: &DeviceId,
+        partition: u32,
+        from: u64,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
+        let _reader = self.readers.acquire().await;
+        let stream = self.context.get_stream(provision::STREAM).await;
+        let stream = stream.map_err(|error| error.to_string())?;
+        let consumer = consumer::of_device(&stream, partition, device, from).await;
+        let consumer = consumer.map_err(|error| error.to_string())?;
+        if consumer.cached_info().num_pending == 0 {
+            return Ok(());
+        }
+        let slots = Intake::slots();
+        let intake = Intake {
+            partition,
+            consumer,
+            directory: Arc::clone(&self.directory),
+            lanes: Arc::clone(&self.lanes),
+            limits: self.limits,
+            payload_bytes_max: self.context.client().max_payload(),
+            slots: Arc::clone(&slots),
+            until_empty: true,
+        };
+        intake.run(stop.clone()).await;
+        let drained = tokio::time::timeout(DRAIN, Intake::drained(&slots)).await;
+        drained.map_err(|_| "its messages are not applied in time".to_owned())
+    }
+}

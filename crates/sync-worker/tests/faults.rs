@@ -1,0 +1,222 @@
+//! Everything at once: one device's data are refused, another's rows are held locked, a shard hangs. The
+//! others go on as if nothing were.
+
+use crate::device::{Change, Device, column, int, row, simple, table, text};
+use crate::lab::{SIMPLE, book, nats, select, server, setup};
+use crate::shard::{self, query, run, try_query, unique};
+use crate::worker::{self, Setup, caught_up, connect, eventually, heartbeat_until, publish, start};
+use async_nats::Client;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+use tributary_sync_worker::operate;
+use tributary_testkit::{Flavour, MySqlServer};
+use tributary_wire::{ColumnKind, DeviceId, Directive, HeartbeatReply};
+
+/// How long the faults last: `TRIBUTARY_FAULT_SECONDS`, or 12.
+fn fault() -> Duration {
+    let given = std::env::var("TRIBUTARY_FAULT_SECONDS").ok();
+    let given = given.map(|text| text.parse().expect("TRIBUTARY_FAULT_SECONDS is a number"));
+    Duration::from_secs(given.unwrap_or(12))
+}
+
+/// Devices that live on the shard that is well, and are well; more than there are lanes.
+const HEALTHY: usize = 10;
+/// Devices that join while a shard hangs that may hold them; more than there are partitions.
+const NEWCOMERS: usize = 24;
+
+struct Fleet {
+    client: Client,
+    round: i64,
+    /// Devices that no worker has heard of yet; one joins in each round.
+    newcomers: Vec<Device>,
+    joined: Vec<DeviceId>,
+}
+
+impl Fleet {
+    /// The next row of each device, as a message each.
+    async fn publish<'a>(&self, devices: impl IntoIterator<Item = &'a mut Device>) {
+        for device in devices {
+            device.insert(&simple("t"), row(self.round, "x"));
+            publish(&self.client, &device.id.clone(), device.seal()).await;
+        }
+    }
+
+    /// Rounds for `time`, in each of which every healthy device gets a row, and every other one as well.
+    /// Returns how long each took until the healthy devices' rows were there.
+    async fn rounds(
+        &mut self,
+        mysql: &MySqlServer,
+        healthy: &mut [Device],
+        others: &mut [&mut Device],
+        time: Duration,
+    ) -> Vec<Duration> {
+        let (until, mut took) = (Instant::now() + time, Vec::new());
+        while Instant::now() < until || took.len() < 3 {
+            self.round += 1;
+            self.publish(others.iter_mut().map(|device| &mut **device)).await;
+            if let Some(mut device) = self.newcomers.pop() {
+                device.ddl(SIMPLE);
+                device.insert(&simple("t"), row(1, "x"));
+                publish(&self.client, &device.id.clone(), device.seal()).await;
+                self.joined.push(device.id);
+            }
+            let begun = Instant::now();
+            self.publish(healthy.iter_mut()).await;
+            let mut sql = "SELECT 0".to_owned();
+            for device in healthy.iter() {
+                let _ = write!(
+                    sql,
+                    " + (SELECT COUNT(*) FROM `{}__app`.t WHERE id={})",
+                    device.id, self.round
+                );
+            }
+            eventually(mysql, &sql, &[&healthy.len().to_string()]).await;
+            took.push(begun.elapsed());
+        }
+        took.sort();
+        took
+    }
+}
+
+/// Ends up with every row of every round.
+async fn complete(server: &MySqlServer, device: &DeviceId, rounds: i64) {
+    let sql = format!("SELECT COUNT(*), MIN(id), MAX(id) FROM `{device}__app`.t WHERE v LIKE 'x%'");
+    eventually(server, &sql, &[&format!("{rounds}|1|{rounds}")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
+    let (nats, book) = (nats(), book());
+    let (hung, mysql) = (server(Flavour::MariaDb), shard::server(Flavour::MySql));
+    let mut healthy: Vec<Device> = (0..HEALTHY).map(|_| Device::new(&unique("well"))).collect();
+    let [mut refused, mut locked, mut away] =
+        ["refused", "locked", "away"].map(|name| Device::new(&unique(name)));
+    let newcomers: Vec<Device> = (0..NEWCOMERS).map(|_| Device::new(&unique("new"))).collect();
+    let mut rules = String::new();
+    let on = |id: &DeviceId, shard| {
+        format!("[[routing.rules]]\nkind = \"pin\"\ndevice = \"{id}\"\nshard = \"{shard}\"\n")
+    };
+    rules += &on(&away.id, "hung");
+    for device in healthy.iter().chain([&refused, &locked]).chain(&newcomers) {
+        rules += &on(&device.id, "well");
+    }
+    let shards = [("hung", hung.port()), ("well", mysql.port())];
+    let configuration = Setup { more: &rules, ..setup("w", nats.url(), &shards, &book) };
+    let worker = start(&configuration).await;
+    let client = connect(&nats).await;
+    for device in healthy.iter_mut().chain([&mut refused, &mut locked, &mut away]) {
+        device.ddl(SIMPLE);
+        publish(&client, &device.id.clone(), device.seal()).await;
+    }
+    for device in healthy.iter().chain([&refused, &locked]) {
+        eventually(mysql, &select(&device.id), &[]).await;
+    }
+    eventually(&hung, &select(&away.id), &[]).await;
+    let mut fleet =
+        Fleet { client: client.clone(), round: 0, newcomers: Vec::new(), joined: Vec::new() };
+    let mut others = [&mut refused, &mut locked, &mut away];
+    let before = fleet.rounds(mysql, &mut healthy, &mut others, fault()).await;
+    let first = format!("{}|1|{}", fleet.round, fleet.round);
+    let sql = format!("SELECT COUNT(*), MIN(id), MAX(id) FROM `{}__app`.t", others[1].id);
+    eventually(mysql, &sql, &[&first]).await;
+
+    let mut by_hand = shard::connect(mysql, &book).await;
+    run(&mut by_hand, &format!("ALTER TABLE `{}__app`.t MODIFY v VARCHAR(1)", others[0].id)).await;
+    let mut holder = shard::connect(mysql, &book).await;
+    run(&mut holder, "START TRANSACTION").await;
+    query(&mut holder, &format!("SELECT id FROM `{}__app`.t FOR UPDATE", others[1].id)).await;
+    hung.pause().expect("the shard hangs");
+    // Each may be held by the shard that hangs: it waits, and holds up nobody of its partition.
+    fleet.newcomers = newcomers;
+    fleet.round += 1;
+    // Too long for the narrowed column; a change of a locked row; a row for the shard that hangs.
+    others[0].insert(&simple("t"), row(fleet.round, "xx"));
+    let change = Change::Update(row(1, "x"), row(1, "xy"));
+    others[1].transaction(&simple("t"), &[change, Change::Insert(row(fleet.round, "x"))]);
+    others[2].insert(&simple("t"), row(fleet.round, "x"));
+    for device in &mut others {
+        publish(&client, &device.id.clone(), device.seal()).await;
+    }
+    fleet.publish(healthy.iter_mut()).await;
+    let during = fleet.rounds(mysql, &mut healthy, &mut others, fault()).await;
+    println!(
+        "rounds in {:?}: {} before, {} during; median {:?} and {:?}, slowest {:?} and {:?}",
+        fault(),
+        before.len(),
+        during.len(),
+        before[before.len() / 2],
+        during[during.len() / 2],
+        before[before.len() - 1],
+        during[during.len() - 1],
+    );
+    assert!(during.len() * 4 >= before.len(), "{before:?} before, {during:?} during");
+    let id = &others[1].id;
+    let first = try_query(mysql, &format!("SELECT v FROM `{id}__app`.t WHERE id=1")).await;
+    assert_eq!(first.expect("rows"), ["x"], "the lock was held all the time");
+
+    hung.resume().expect("the shard goes on");
+    run(&mut holder, "ROLLBACK").await;
+    let parked =
+        |reply: &HeartbeatReply| matches!(&reply.directive, Some(Directive::Parked { .. }));
+    heartbeat_until(&client, &others[0].id, 1, Some(others[0].end()), parked).await;
+    run(&mut by_hand, &format!("ALTER TABLE `{}__app`.t MODIFY v VARCHAR(100)", others[0].id))
+        .await;
+    let settings = worker::settings(&configuration);
+    operate::release(&settings, &others[0].id, false).await.expect("releases");
+    caught_up(&client, others[0]).await;
+    for device in healthy.iter().chain([&*others[0], &*others[1]]) {
+        complete(mysql, &device.id, fleet.round).await;
+    }
+    complete(&hung, &others[2].id, fleet.round).await;
+    assert_eq!(fleet.joined.len(), NEWCOMERS);
+    for id in &fleet.joined {
+        complete(mysql, id, 1).await;
+    }
+    worker.stop().await;
+}
+
+/// What waits for the statement is more than a lane's memory, and than a detour takes in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_takes_long_holds_up_no_other_device_however_much_waits_behind_it() {
+    let (nats, book, mysql) = (nats(), book(), shard::server(Flavour::MySql));
+    let worker = start(&setup("w", nats.url(), &[("m", mysql.port())], &book)).await;
+    let client = connect(&nats).await;
+    let mut slow = Device::new(&unique("slow"));
+    // Enough that some share its lane.
+    let mut others: Vec<Device> = (0..8).map(|_| Device::new(&unique("well"))).collect();
+    slow.ddl("CREATE TABLE t (id INT PRIMARY KEY, v MEDIUMTEXT)");
+    slow.insert(&simple("t"), row(0, "x"));
+    publish(&client, &slow.id.clone(), slow.seal()).await;
+    caught_up(&client, &slow).await;
+    // An ALTER waits for whoever reads the table.
+    let mut reader = shard::connect(mysql, &book).await;
+    run(&mut reader, "START TRANSACTION").await;
+    query(&mut reader, &format!("SELECT id FROM `{}__app`.t", slow.id)).await;
+    slow.ddl("ALTER TABLE t ADD COLUMN c INT");
+    publish(&client, &slow.id.clone(), slow.seal()).await;
+    let shape = {
+        let mut columns = simple("t").columns.clone();
+        columns.push(column("c", ColumnKind::Integer));
+        table("t", columns, 1)
+    };
+    let text_of_it = "x".repeat(900_000);
+    for id in 1..=60 {
+        slow.insert(&shape, vec![int(id), text(&text_of_it), int(id)]);
+        publish(&client, &slow.id.clone(), slow.seal()).await;
+    }
+    for device in &mut others {
+        device.ddl(SIMPLE);
+        device.insert(&simple("t"), row(1, "x"));
+        publish(&client, &device.id.clone(), device.seal()).await;
+    }
+    for device in &others {
+        eventually(mysql, &select(&device.id), &["1|x"]).await;
+    }
+    let rows = format!("SELECT COUNT(*) FROM `{}__app`.t", slow.id);
+    assert_eq!(query(&mut reader, &rows).await, ["1"], "the statement still waits");
+    run(&mut reader, "ROLLBACK").await;
+    // What found no room is read from the stream again: the device is not asked for it.
+    caught_up(&client, &slow).await;
+    assert_eq!(query(&mut reader, &rows).await, ["61"]);
+    worker.stop().await;
+}
