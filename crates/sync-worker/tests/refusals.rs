@@ -46,7 +46,7 @@ impl Case {
         let mut settings = worker::settings(&configuration);
         let opts = mysql_async::OptsBuilder::from_opts(settings.shards[0].opts.clone());
         settings.shards[0].opts = opts.user(Some(user.clone())).into();
-        let worker = worker::start_with(settings).await;
+        let worker = Box::pin(worker::start_with(settings)).await;
         let settings = worker::settings(&configuration);
         let client = connect(&nats).await;
         device.ddl(SIMPLE);
