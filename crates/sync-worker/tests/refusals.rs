@@ -248,6 +248,9 @@ async fn a_key_without_overlaps_parks_its_device_and_no_other() {
     let id = case.device.id.clone();
     let parked = case.parked(&[&format!("{id}__app.p")]).await;
     remedy(&parked, &["plain PRIMARY KEY", "release"]);
+    let user = case.user.clone();
+    run(&mut case.by_hand, &format!("GRANT INSERT, ALTER ON `{}__app`.* TO {user}", other.id))
+        .await;
     other.ddl(SIMPLE);
     other.insert(&simple("t"), row(1, "x"));
     publish(&case.client, &other.id.clone(), other.seal()).await;
