@@ -255,7 +255,9 @@ async fn a_key_without_overlaps_parks_its_device_and_no_other() {
     other.insert(&simple("t"), row(1, "x"));
     publish(&case.client, &other.id.clone(), other.seal()).await;
     caught_up(&case.client, &other).await;
-    case.tinker("ALTER TABLE db.p DROP PRIMARY KEY, ADD PRIMARY KEY (id, e, s)").await;
+    // In one statement MariaDB finds the two keys equal, and changes nothing.
+    case.tinker("ALTER TABLE db.p DROP PRIMARY KEY").await;
+    case.tinker("ALTER TABLE db.p ADD PRIMARY KEY (id, e, s)").await;
     case.released(&["1|x"]).await;
 }
 
