@@ -7,6 +7,8 @@ use crate::worker::{
     self, Running, caught_up, connect, eventually, heartbeat_until, publish, start,
 };
 use async_nats::Client;
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use tributary_sync_worker::Settings;
 use tributary_sync_worker::operate::{self, ParkedDevice};
 use tributary_sync_worker::script::{Expect, Script};
@@ -26,7 +28,11 @@ struct Case {
 }
 
 impl Case {
-    async fn new(flavour: Flavour) -> Self {
+    fn new(flavour: Flavour) -> LocalBoxFuture<'static, Self> {
+        Self::prepare(flavour).boxed_local()
+    }
+
+    async fn prepare(flavour: Flavour) -> Self {
         let (nats, book, server) = (nats(), book(), shard::server(flavour));
         let mut by_hand = shard::connect(server, &book).await;
         let user = unique("user").replace('-', "_");
