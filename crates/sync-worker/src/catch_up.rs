@@ -1,5 +1,5 @@
-//! Catches a released device up from the stream: what was dropped while it was parked is still there, and
-//! need not come over the device's uplink again. A reader of the device's messages alone, beside the
+//! Catches a device up from the stream that was parked, or had to wait for a lock, for room or for a long
+//! statement: what was dropped meanwhile is still there, and need not come over its uplink again. A reader of the device's messages alone, beside the
 //! partition's; the chain rule puts the two together.
 //!
 //! All of it can be lost or fail: what is missing then is asked for by a rewind.
@@ -10,7 +10,7 @@ use crate::intake::{Intake, Lanes};
 use crate::provision;
 use async_nats::jetstream::Context;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tributary_runtime::CancellationToken;
 use tributary_wire::{DeviceId, Limits};
@@ -31,6 +31,8 @@ pub struct CatchUp {
     pub lanes: Lanes,
     /// What a message may make us allocate.
     pub limits: Limits,
+    /// Ends all of it.
+    pub stop: CancellationToken,
     /// Limits the readers.
     pub readers: Arc<Semaphore>,
 }
@@ -39,36 +41,55 @@ pub struct CatchUp {
 
 impl CatchUp {
     /// Reads nothing yet.
-    pub fn new(context: Context, directory: Arc<Directory>, lanes: Lanes, limits: Limits) -> Self {
+    pub fn new(
+        context: Context,
+        directory: Arc<Directory>,
+        lanes: Lanes,
+        limits: Limits,
+        stop: CancellationToken,
+    ) -> Self {
         let readers = Arc::new(Semaphore::new(READERS_MAX));
-        Self { context, directory, lanes, limits, readers }
+        Self { context, directory, lanes, limits, stop, readers }
     }
 
     /// Begins, if something was dropped while the device was parked. Until it has ended the device is
     /// held up: its publisher is asked for nothing.
-    pub(crate) fn begin(&self, device: &DeviceId, partition: u32, stop: &CancellationToken) {
+    pub(crate) fn begin(&self, device: &DeviceId, partition: u32) {
+        let stop = self.stop.child_token();
         let dropped_from = self.directory.update(device, |known| {
-            if known.held_up {
+            if known.held_up || known.retry_at.is_some_and(|at| Instant::now() < at) {
                 return None;
             }
             let from = known.dropped_from.take()?;
             known.held_up = true;
-            known.gap = None;
-            known.suspicion = None;
+            (known.gap, known.suspicion, known.retry_at) = (None, None, None);
+            known.reader = Some(stop.clone());
             Some(from)
         });
         let Some(from) = dropped_from else { return };
-        let (this, device, stop) = (self.clone(), device.clone(), stop.clone());
+        let (this, device) = (self.clone(), device.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 outcome = this.read(&device, partition, from, &stop) => match outcome {
-                    Ok(()) => tracing::info!(%device, from, "the released device was caught up from the stream"),
-                    Err(reason) => tracing::info!(%device, reason, "the released device cannot be caught up from the stream"),
+                    Ok(()) => tracing::info!(%device, from, "the device was caught up from the stream"),
+                    Err(reason) => tracing::info!(%device, reason, "the device cannot be caught up from the stream"),
                 },
             }
-            this.directory.update(&device, |known| known.held_up = false);
+            this.directory.update(&device, |known| (known.held_up, known.reader) = (false, None));
         });
+    }
+
+    /// Begins for every device that has waited long enough.
+    pub(crate) fn begin_due(&self, partitions: u32) {
+        let (now, mut due) = (Instant::now(), Vec::new());
+        self.directory.for_each(|device, known| {
+            if !known.held_up && known.retry_at.is_some_and(|at| at <= now) {
+                due.push(device.clone());
+            }
+        });
+        due.iter()
+            .for_each(|device| self.begin(device, tributary_wire::partition(device, partitions)));
     }
 
     async fn read(

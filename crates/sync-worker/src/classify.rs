@@ -69,7 +69,7 @@ pub fn remedy(error: &SqlError) -> &'static str {
         return "the shard's rows are not what the device's were at the watermark: restore them there, or drop the device's databases and its watermark at the shard, so that it begins anew; then release the device";
     }
     if error.to_string().contains("WITHOUT OVERLAPS") {
-        return "no row can be written over another of a key WITHOUT OVERLAPS: at the shard, give the table a plain PRIMARY KEY of the same columns (ALTER TABLE … DROP PRIMARY KEY, ADD PRIMARY KEY (…)), then release the device";
+        return "no row can be written over another of a key WITHOUT OVERLAPS: at the shard, give the table a plain PRIMARY KEY of the same columns (ALTER TABLE … DROP PRIMARY KEY; ALTER TABLE … ADD PRIMARY KEY (…): in two statements), then release the device";
     }
     match error.code() {
         Some(1044 | 1142 | 1143 | 1227 | 1370 | 1410) => {

@@ -126,8 +126,8 @@ impl Detours {
         let left = self.running.remove(&ended.device).and_then(|detour| detour.left);
         if let Some(sequence) = left {
             let directory = &self.place.directory;
-            directory.replays.leave(&ended.device, self.place.shard_index, sequence);
             directory.update(&ended.device, |known| known.held_up = false);
+            directory.leave(&ended.device, sequence, true);
         }
         if self.spare.len() < CONNECTIONS_MAX {
             self.spare.extend(ended.target.take());

@@ -9,6 +9,7 @@ use crate::watermark::{Parked, Watermark};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tributary_runtime::CancellationToken;
 use tributary_wire::{DeviceId, Position, Retention};
 
 /// Where a device belongs.
@@ -54,8 +55,14 @@ pub struct Knowledge {
     /// What it misses is in the stream and will be read again without being asked for: it is on a detour,
     /// or catches up after its release.
     pub held_up: bool,
-    /// The oldest message that was dropped because the device was parked: its place in the stream.
+    /// The oldest message that was dropped because of this device alone, which was parked or had to wait:
+    /// its place in the stream.
     pub dropped_from: Option<u64>,
+    /// When to read again from there without being told to, and how long it was waited for that.
+    pub retry_at: Option<Instant>,
+    retry_pause: Duration,
+    /// Ends what reads again just now.
+    pub reader: Option<CancellationToken>,
     /// Source commit to target commit of the newest batch applied here, in microseconds.
     pub lag_us: u64,
     /// The published position of its newest heartbeat.
@@ -79,6 +86,19 @@ pub struct Directory {
 
 /// A conflict that an operator has cleared is noticed after this.
 const CONFLICT_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a device waits that there is no room for, or whose rows someone holds locked.
+const RETRY_MIN: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+// === impl Knowledge ===
+
+impl Knowledge {
+    /// Batches were applied: what was dropped before lies behind them.
+    pub(crate) fn goes_on(&mut self) {
+        (self.dropped_from, self.retry_at, self.retry_pause) = (None, None, Duration::ZERO);
+    }
+}
 
 // === impl Directory ===
 
@@ -174,6 +194,25 @@ impl Directory {
             Some(known) => change(known),
             None => change(devices.entry(device.clone()).or_default()),
         }
+    }
+
+    /// Messages of the device from `sequence` on are left in the stream, because of this device alone. They
+    /// are read again after a while, a longer one each time that nothing could be applied; or at once.
+    pub fn leave(&self, device: &DeviceId, sequence: u64, at_once: bool) {
+        self.update(device, |known| {
+            known.dropped_from = known.dropped_from.into_iter().chain([sequence]).min();
+            if let Some(reader) = known.reader.take() {
+                reader.cancel();
+            }
+            if known.retry_at.is_some() {
+                return;
+            }
+            if !at_once {
+                known.retry_pause = (known.retry_pause * 2).clamp(RETRY_MIN, RETRY_MAX);
+            }
+            let pause = if at_once { Duration::ZERO } else { known.retry_pause };
+            known.retry_at = Some(Instant::now() + pause);
+        });
     }
 
     /// Something of the device is missing between its watermark and what was published.

@@ -225,7 +225,9 @@ impl Executor {
                         "someone else holds this device's rows locked; its batches are left in the stream for a while"
                     );
                 }
-                self.leave_behind(jobs).await;
+                for job in jobs.drain(..) {
+                    job.leave_alone(&self.place.directory).await;
+                }
             }
             Slow::Detour | Slow::Wait => tokio::time::sleep(self.backoff.next()).await,
         }

@@ -44,7 +44,7 @@ pub struct Heartbeats {
     pub owned: Arc<Owned>,
     /// Reads again what released devices have missed.
     pub catch_up: CatchUp,
-    /// Ends the answers, and what they began.
+    /// Ends the answers.
     pub stop: CancellationToken,
     asked: Mutex<HashMap<u32, Progress>>,
     sequence: Mutex<Option<(Instant, u64)>>,
@@ -181,10 +181,11 @@ impl Heartbeats {
             return Some(Directive::Parked { reason: parked.reason.clone() });
         }
         if watermark.is_some() {
-            self.catch_up.begin(device, partition, &self.stop);
+            self.catch_up.begin(device, partition);
         }
         let known = self.directory.knowledge(device).unwrap_or_default();
-        if known.held_up || self.directory.replays.is_waiting_for(partition, shard) {
+        let waits = known.held_up || known.retry_at.is_some();
+        if waits || self.directory.replays.is_waiting_for(partition, shard) {
             // What is missing may still be in the stream.
             return None;
         }

@@ -3,6 +3,7 @@
 use crate::apply::Work;
 use crate::directory::Directory;
 use crate::lane::{Content, Delivery};
+use crate::metrics;
 use crate::watermark::Parked;
 use tributary_wire::{Batch, DeviceId};
 
@@ -70,6 +71,16 @@ impl Job {
     /// Acknowledges its messages.
     pub(crate) async fn acknowledge(self) {
         for delivery in self.deliveries {
+            delivery.acknowledge().await;
+        }
+    }
+
+    /// Acknowledges its messages without having applied them, because of this device alone; see
+    /// [`Directory::leave`].
+    pub(crate) async fn leave_alone(self, directory: &Directory) {
+        for delivery in self.deliveries {
+            directory.leave(&delivery.device, delivery.sequence, false);
+            ::metrics::counter!(metrics::DROPPED).increment(1);
             delivery.acknowledge().await;
         }
     }

@@ -3,6 +3,7 @@
 //! It takes no orders and keeps no list of things to do: each turn looks at the buckets and does what
 //! is due. Leases are for efficiency; the chain rule is what keeps data safe.
 
+use crate::catch_up::CatchUp;
 use crate::config::StreamConfig;
 use crate::directory::Directory;
 use crate::intake::Lanes;
@@ -40,6 +41,8 @@ pub struct Ownership {
     pub lanes: Lanes,
     /// What a message may make us allocate.
     pub limits: Limits,
+    /// Reads again what single devices have missed.
+    pub catch_up: CatchUp,
     /// What the rest of the replica sees of it.
     pub owned: Arc<Owned>,
     /// Where it says whether it can work.
@@ -123,6 +126,7 @@ impl Ownership {
             never = membership.keep_up(&provisioned) => match never {},
             outcome = partitions.reconcile(&provisioned, leases, &live) => outcome?,
         }
+        self.catch_up.begin_due(self.stream.partitions);
         Ok(provisioned)
     }
 

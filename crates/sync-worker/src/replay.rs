@@ -1,4 +1,4 @@
-//! What was acknowledged without having been applied, because its shard was down or its device busy:
+//! What was acknowledged without having been applied, because its shard was down:
 //! it is still in the stream, and is read again from there. That spares the device's uplink.
 //!
 //! All of it can be lost: a device whose batches are missing is asked for them again.
@@ -8,10 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tributary_wire::{DeviceId, partition};
 
-/// A partition is read again for a shard after so long at the earliest. Each time that this was of no use, twice as
-/// long: what is left may be for a table that stays full.
+/// A partition is read again for a shard after so long at the earliest; for one that goes down again and again,
+/// twice as long each time.
 const INTERVAL_MIN: Duration = Duration::from_secs(5);
-const INTERVAL_MAX: Duration = Duration::from_secs(300);
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 /// What was left, by partition and by the shard it was for.
 #[derive(Debug)]

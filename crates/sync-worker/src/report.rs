@@ -70,9 +70,8 @@ pub(crate) fn outcome(directory: &Directory, shard: usize, job: &Job, outcome: &
             known.watermark = Some(row.clone());
             if row.parked.is_some() {
                 known.dropped_from = known.dropped_from.into_iter().chain(job.oldest()).min();
-            } else if outcome.pass.gap.is_none() {
-                // It was released, and goes on already.
-                known.dropped_from = None;
+            } else if tally.applied > 0 && outcome.pass.gap.is_none() {
+                known.goes_on();
             }
         }
     });

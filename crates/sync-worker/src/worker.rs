@@ -90,26 +90,28 @@ impl Worker {
     /// [`WorkerError`] when heartbeats cannot be received, or when the stop takes too long.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
         let context = async_nats::jetstream::new(self.client.clone());
+        let (directory, lanes) = (Arc::clone(&self.directory), Arc::clone(&self.lanes));
+        let limits = limits(self.client.max_payload());
+        let catch_up = CatchUp::new(context.clone(), directory, lanes, limits, stop.clone());
         let ownership = Ownership {
+            catch_up: catch_up.clone(),
             context: context.clone(),
             stream: self.settings.stream.clone(),
             worker_id: self.settings.worker_id.clone(),
             lease_ttl: self.settings.lease_ttl,
             directory: Arc::clone(&self.directory),
             lanes: Arc::clone(&self.lanes),
-            limits: limits(self.client.max_payload()),
+            limits,
             owned: Arc::clone(&self.owned),
             readiness: self.readiness.clone(),
         };
-        let (directory, lanes) = (Arc::clone(&self.directory), Arc::clone(&self.lanes));
-        let limits = limits(self.client.max_payload());
         let heartbeats = Heartbeats::new(
             self.client.clone(),
-            context.clone(),
+            context,
             self.settings.stream.clone(),
             Arc::clone(&self.directory),
             Arc::clone(&self.owned),
-            CatchUp::new(context, directory, lanes, limits),
+            catch_up,
             stop.clone(),
         );
         tracing::info!(

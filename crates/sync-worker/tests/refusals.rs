@@ -7,6 +7,8 @@ use crate::worker::{
     self, Running, caught_up, connect, eventually, heartbeat_until, publish, start,
 };
 use async_nats::Client;
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use tributary_sync_worker::Settings;
 use tributary_sync_worker::operate::{self, ParkedDevice};
 use tributary_sync_worker::script::{Expect, Script};
@@ -26,7 +28,11 @@ struct Case {
 }
 
 impl Case {
-    async fn new(flavour: Flavour) -> Self {
+    fn new(flavour: Flavour) -> LocalBoxFuture<'static, Self> {
+        Self::prepare(flavour).boxed_local()
+    }
+
+    async fn prepare(flavour: Flavour) -> Self {
         let (nats, book, server) = (nats(), book(), shard::server(flavour));
         let mut by_hand = shard::connect(server, &book).await;
         let user = unique("user").replace('-', "_");
@@ -248,11 +254,16 @@ async fn a_key_without_overlaps_parks_its_device_and_no_other() {
     let id = case.device.id.clone();
     let parked = case.parked(&[&format!("{id}__app.p")]).await;
     remedy(&parked, &["plain PRIMARY KEY", "release"]);
+    let user = case.user.clone();
+    run(&mut case.by_hand, &format!("GRANT INSERT, ALTER ON `{}__app`.* TO {user}", other.id))
+        .await;
     other.ddl(SIMPLE);
     other.insert(&simple("t"), row(1, "x"));
     publish(&case.client, &other.id.clone(), other.seal()).await;
     caught_up(&case.client, &other).await;
-    case.tinker("ALTER TABLE db.p DROP PRIMARY KEY, ADD PRIMARY KEY (id, e, s)").await;
+    // In one statement MariaDB finds the two keys equal, and changes nothing.
+    case.tinker("ALTER TABLE db.p DROP PRIMARY KEY").await;
+    case.tinker("ALTER TABLE db.p ADD PRIMARY KEY (id, e, s)").await;
     case.released(&["1|x"]).await;
 }
 

@@ -25,14 +25,14 @@ struct Caches {
     connections: u64,
 }
 
-/// The answer, in the order of [`Caches`].
-type Counts = (u64, u64, u64, u64, u64);
+/// Tables, caches, files and connections, as they stand in [`Caches`].
+type Numbers = (u64, u64, u64, u64, u64);
 
 pub(super) async fn look(session: &mut Session) -> Verdict {
     let mariadb = session.server().mariadb;
     let sql = "SELECT COUNT(*), @@global.table_open_cache, @@global.table_definition_cache, \
                @@global.open_files_limit, @@global.max_connections FROM information_schema.tables";
-    let rows: Result<Vec<Counts>, _> = session.rows("count the tables", sql).await;
+    let rows = session.rows::<Numbers>("count the tables", sql).await;
     match rows.map(|rows| rows.first().copied()) {
         Ok(Some((tables, open, definitions, files, connections))) => {
             Caches { mariadb, tables, open, definitions, files, connections }.verdict()
