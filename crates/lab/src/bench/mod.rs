@@ -3,6 +3,7 @@
 mod catchup;
 mod json;
 mod latency;
+mod pair;
 mod process;
 mod replica;
 mod sizes;

@@ -1,7 +1,7 @@
 //! How fast a backlog is drained, beside MySQL's own replication.
 
 mod backlog;
-mod contest;
+mod drain;
 mod report;
 
 use std::time::Duration;
@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use super::pair::{Follower, Pair};
 use backlog::Backlog;
-use contest::{Contest, Follower};
+use drain::{drain, log_bytes};
 use report::Round;
 
 /// A backlog is written while nobody follows; then a replica and Tributary drain it, one after the other,
@@ -28,9 +29,9 @@ pub(crate) struct Arguments {
     /// Shrinks the backlogs, for quick tries: 0.1 is a tenth of the transactions.
     #[arg(long, default_value_t = 1.0, value_parser = scale)]
     scale: f64,
-    /// Replica and shard write no binary log of their own; MySQL's default is that they do.
-    #[arg(long)]
-    no_target_binlog: bool,
+    /// Whether replica and shard write a binary log of their own, which is MySQL's default.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    target_binlog: bool,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
@@ -53,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let rounds = runtime.block_on(measure(backlog, arguments))?;
         let size = backlog.size(arguments.scale);
         if arguments.json {
-            report::json(backlog, size, &rounds, !arguments.no_target_binlog);
+            report::json(backlog, size, &rounds, arguments.target_binlog);
         } else {
             report::table(backlog, size, &rounds);
         }
@@ -62,17 +63,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 async fn measure(backlog: Backlog, arguments: &Arguments) -> Result<Vec<Round>> {
-    let mut contest = Contest::start(!arguments.no_target_binlog).await?;
+    let mut pair = Pair::new(arguments.target_binlog).await?;
+    backlog::prepare(pair.device()).await?;
     let mut rounds = Vec::new();
     for number in 0..arguments.rounds {
-        let round = Box::pin(round(&mut contest, backlog, arguments, number)).await?;
-        rounds.push(round);
+        rounds.push(Box::pin(round(&mut pair, backlog, arguments, number)).await?);
     }
     Ok(rounds)
 }
 
 async fn round(
-    contest: &mut Contest,
+    pair: &mut Pair,
     backlog: Backlog,
     arguments: &Arguments,
     number: u32,
@@ -83,28 +84,41 @@ async fn round(
         eprintln!("{name}, round {} of {all}: {what}", number + 1);
     };
     say("writing the backlog");
-    contest.begin().await?;
-    let before = contest.log_bytes().await?;
-    backlog.write(contest.device(), size).await?;
-    let binlog_bytes = contest.log_bytes().await? - before;
-
-    let mut order = [Follower::Native, Follower::Tributary];
+    begin(pair).await?;
+    let before = log_bytes(pair.device()).await?;
+    backlog.write(pair.device(), size).await?;
+    let mut round = Round::new(log_bytes(pair.device()).await? - before);
+    let mut order = Follower::ALL;
     order.rotate_left(number as usize % 2);
-    let mut round = Round::new(binlog_bytes);
     for follower in order {
         say(&format!("{follower} drains it"));
-        let drain = contest.drain(follower).await?;
+        let drain = drain(pair, follower).await?;
         say(&format!("{follower} took {:.2} s; comparing", drain.seconds));
-        let verdict = contest.verdict(follower).await?;
-        let complete = verdict.rows == u64::from(size.left);
-        ensure!(
-            verdict.equal() && complete,
-            "{follower}: {verdict}, {} rows expected\n{:#?}",
-            size.left,
-            verdict.differences
-        );
-        contest.stop(follower).await?;
+        compare(pair, follower, size.left).await?;
+        pair.stop(follower).await?;
         round.add(follower, drain);
     }
     Ok(round)
+}
+
+/// Empties the tables everywhere; then nobody follows.
+async fn begin(pair: &mut Pair) -> Result<()> {
+    backlog::empty(pair.device()).await?;
+    for follower in Follower::ALL {
+        pair.start(follower).await?;
+        pair.caught_up(follower, PATIENCE).await?;
+        pair.stop(follower).await?;
+    }
+    Ok(())
+}
+
+/// Fails when the follower holds anything else than the source.
+async fn compare(pair: &Pair, follower: Follower, rows: u32) -> Result<()> {
+    let verdict = pair.verdict(follower).await?;
+    ensure!(
+        verdict.equal() && verdict.rows == u64::from(rows),
+        "{follower}: {verdict}, {rows} rows expected\n{:#?}",
+        verdict.differences
+    );
+    Ok(())
 }

@@ -2,8 +2,9 @@
 
 use super::super::json::Line;
 use super::super::median;
+use super::super::pair::Follower;
 use super::backlog::{Backlog, Size};
-use super::contest::{Drain, Follower};
+use super::drain::Drain;
 
 /// One backlog, drained by both.
 #[derive(Debug)]
