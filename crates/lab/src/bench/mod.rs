@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures, measured on this machine in one run. Nothing here fails on a number.
 
 mod catchup;
+mod fanin;
 mod json;
 mod latency;
 mod pair;
@@ -20,6 +21,7 @@ use tributary_testkit::stack::{Device, Service};
 #[command(after_help = "\
 Examples:
   cargo xtask bench catchup --backlog tx20 --rounds 1 --scale 0.1
+  cargo xtask bench fanin --devices 200
   cargo xtask bench latency
   cargo xtask bench latency --samples 500 --json
   cargo xtask bench sizes --case row_64_mib
@@ -32,6 +34,7 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Bench {
     Catchup(catchup::Arguments),
+    Fanin(fanin::Arguments),
     Latency(latency::Arguments),
     Sizes(sizes::Arguments),
     Snapshot(snapshot::Arguments),
@@ -41,6 +44,7 @@ enum Bench {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.bench {
         Bench::Catchup(arguments) => catchup::run(arguments),
+        Bench::Fanin(arguments) => fanin::run(arguments),
         Bench::Latency(arguments) => latency::run(arguments),
         Bench::Sizes(arguments) => sizes::run(arguments),
         Bench::Snapshot(arguments) => snapshot::run(arguments),

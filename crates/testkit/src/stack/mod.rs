@@ -41,8 +41,8 @@ pub struct StackOptions {
     pub batch_bytes: usize,
     /// More sections of the publishers' configuration.
     pub publisher_sections: String,
-    /// More sections of the workers' configuration.
-    pub worker_sections: String,
+    /// More of the workers' configuration, before all sections.
+    pub worker_settings: String,
     /// More arguments of the devices' servers, which win over those the kit gives.
     pub device_arguments: Vec<String>,
     /// More arguments of the shards' servers, which win over those the kit gives.
@@ -102,7 +102,7 @@ impl StackOptions {
             lease_ttl_seconds: 4,
             batch_bytes: 768 << 10,
             publisher_sections: String::new(),
-            worker_sections: String::new(),
+            worker_settings: String::new(),
             device_arguments: Vec::new(),
             shard_arguments: Vec::new(),
             durable: true,
@@ -353,8 +353,9 @@ fn worker(
 ) -> Result<Service> {
     let admin = Port::reserve()?;
     let mut text = format!(
-        "[nats]\nurls = [\"{}\"]\nuser = \"{WORKER_USER}\"\npassword = \"{WORKER_PASSWORD}\"\n\
+        "{}\n[nats]\nurls = [\"{}\"]\nuser = \"{WORKER_USER}\"\npassword = \"{WORKER_PASSWORD}\"\n\
          [stream]\nmax_gib = 1\n[worker]\nid = \"worker-{n}\"\nlease_ttl_s = {}\n[admin]\nlisten = \"{}\"\n",
+        options.worker_settings,
         nats.url(),
         options.lease_ttl_seconds,
         admin.address()
@@ -376,7 +377,6 @@ fn worker(
             shard.server.port()
         );
     }
-    text.push_str(&options.worker_sections);
     let name = format!("worker-{n}");
     configure(options, "tributary-sync-worker", name, &text, admin, directory)
 }
