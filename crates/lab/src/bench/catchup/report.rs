@@ -29,7 +29,9 @@ struct Summary {
     rows_per_second: f64,
     transactions_per_second: f64,
     wire_bytes: f64,
-    /// Process, CPU seconds per million rows, peak MB.
+    /// Process, CPU seconds per million rows, peak MB. A replica's CPU is for the most part its
+    /// coordinator's: it yields in a loop while all appliers are busy (`Log_event::get_slave_worker`, seen with
+    /// perf on MySQL 9.7).
     processes: Vec<(&'static str, f64, f64)>,
 }
 
