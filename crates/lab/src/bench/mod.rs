@@ -1,17 +1,27 @@
 //! `cargo xtask bench`: figures, measured on this machine in one run. Nothing here fails on a number.
 
+mod catchup;
+mod fanin;
+mod json;
 mod latency;
+mod pair;
+mod process;
+mod replica;
 mod sizes;
 mod snapshot;
 
-use anyhow::{Context, Result};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use tributary_testkit::stack::Service;
+use tributary_testkit::stack::{Device, Service};
 
 /// Measure. Figures are printed, never asserted.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
+  cargo xtask bench catchup --backlog tx20 --rounds 1 --scale 0.1
+  cargo xtask bench fanin --devices 200
   cargo xtask bench latency
   cargo xtask bench latency --samples 500 --json
   cargo xtask bench sizes --case row_64_mib
@@ -23,6 +33,8 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
+    Catchup(catchup::Arguments),
+    Fanin(fanin::Arguments),
     Latency(latency::Arguments),
     Sizes(sizes::Arguments),
     Snapshot(snapshot::Arguments),
@@ -31,18 +43,60 @@ enum Bench {
 /// Runs the one that was asked for.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.bench {
+        Bench::Catchup(arguments) => catchup::run(arguments),
+        Bench::Fanin(arguments) => fanin::run(arguments),
         Bench::Latency(arguments) => latency::run(arguments),
         Bench::Sizes(arguments) => sizes::run(arguments),
         Bench::Snapshot(arguments) => snapshot::run(arguments),
     }
 }
 
-/// The largest resident set that a process has had (`VmHWM`), in MiB.
+/// The largest resident set that a process has had, in MiB.
 fn peak_mib(service: &Service) -> Result<f64> {
-    let pid = service.pid().context("it does not run")?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
-    let kib: f64 = kib.context("the kernel does not say VmHWM")?.trim().parse()?;
-    Ok(kib / 1024.0)
+    Ok(process::peak_kib(service.pid().context("it does not run")?)? / 1024.0)
+}
+
+/// The one in the middle, or the mean of the two that are.
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    match figures.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => figures[odd / 2],
+        even => f64::midpoint(figures[even / 2 - 1], figures[even / 2]),
+    }
+}
+
+/// Waits until everything that the device's log holds now is stored.
+async fn published(device: &mut Device, patience: Duration) -> Result<()> {
+    let until = Instant::now() + patience;
+    let (file, offset) = device.head().await?;
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
+    let head = (f64::from(file), offset as f64);
+    let stage = [("stage", "published")];
+    loop {
+        // The admin port opens a moment after the start.
+        if let Ok(metrics) = device.publisher.metrics().await {
+            let file = metrics.get("tributary_publisher_position_file", &stage);
+            let offset = metrics.get("tributary_publisher_position_offset_bytes", &stage);
+            if file.zip(offset).is_some_and(|published| published >= head) {
+                return Ok(());
+            }
+        }
+        if Instant::now() > until || !device.publisher.is_running() {
+            bail!("the log is not published\n{}", device.publisher.log_tail(15));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn a_median_needs_no_order() {
+        assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < 1e-9);
+        assert!((median([4.0, 1.0, 2.0, 3.0].into_iter()) - 2.5).abs() < 1e-9);
+    }
 }

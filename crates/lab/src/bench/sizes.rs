@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 use tributary_testkit::Flavour;
-use tributary_testkit::stack::{self, Device, Service, Stack, StackOptions};
+use tributary_testkit::stack::{self, Service, Stack, StackOptions};
 
-use super::peak_mib;
+use super::{peak_mib, published};
 use cases::Case;
 use cloud::Cloud;
 
@@ -111,29 +111,6 @@ async fn measure(options: &StackOptions, case: Case) -> Result<Measured> {
         publisher_mib: peak_mib(&stack.devices[0].publisher)?,
         worker_mib: stack.workers.first().map(peak_mib).transpose()?,
     })
-}
-
-/// Waits until everything that the device's log holds now is stored.
-async fn published(device: &mut Device, patience: Duration) -> Result<()> {
-    let until = Instant::now() + patience;
-    let (file, offset) = device.head().await?;
-    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
-    let head = (f64::from(file), offset as f64);
-    let stage = [("stage", "published")];
-    loop {
-        // The admin port opens a moment after the start.
-        if let Ok(metrics) = device.publisher.metrics().await {
-            let file = metrics.get("tributary_publisher_position_file", &stage);
-            let offset = metrics.get("tributary_publisher_position_offset_bytes", &stage);
-            if file.zip(offset).is_some_and(|published| published >= head) {
-                return Ok(());
-            }
-        }
-        if Instant::now() > until || !device.publisher.is_running() {
-            bail!("the log is not published\n{}", device.publisher.log_tail(15));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Waits until the source's log is being read.

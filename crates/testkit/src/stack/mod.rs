@@ -41,6 +41,12 @@ pub struct StackOptions {
     pub batch_bytes: usize,
     /// More sections of the publishers' configuration.
     pub publisher_sections: String,
+    /// More of the workers' configuration, before all sections.
+    pub worker_settings: String,
+    /// More arguments of the devices' servers, which win over those the kit gives.
+    pub device_arguments: Vec<String>,
+    /// More arguments of the shards' servers, which win over those the kit gives.
+    pub shard_arguments: Vec<String>,
     /// `innodb_flush_log_at_trx_commit=1` and `sync_binlog=1` on devices and shards.
     pub durable: bool,
 }
@@ -96,6 +102,9 @@ impl StackOptions {
             lease_ttl_seconds: 4,
             batch_bytes: 768 << 10,
             publisher_sections: String::new(),
+            worker_settings: String::new(),
+            device_arguments: Vec::new(),
+            shard_arguments: Vec::new(),
             durable: true,
         }
     }
@@ -138,7 +147,11 @@ impl Stack {
             .iter()
             .enumerate()
             .map(|(n, &flavour)| {
-                let settings = MySqlOptions { durable: options.durable, ..MySqlOptions::target() };
+                let settings = MySqlOptions {
+                    durable: options.durable,
+                    arguments: options.shard_arguments.clone(),
+                    ..MySqlOptions::target()
+                };
                 let server = MySqlServer::start(flavour, &settings)?;
                 Ok(Shard { name: format!("shard-{n}"), server })
             })
@@ -348,8 +361,9 @@ fn worker(
 ) -> Result<Service> {
     let admin = Port::reserve()?;
     let mut text = format!(
-        "[nats]\nurls = [\"{}\"]\nuser = \"{WORKER_USER}\"\npassword = \"{WORKER_PASSWORD}\"\n\
+        "{}\n[nats]\nurls = [\"{}\"]\nuser = \"{WORKER_USER}\"\npassword = \"{WORKER_PASSWORD}\"\n\
          [stream]\nmax_gib = 1\n[worker]\nid = \"worker-{n}\"\nlease_ttl_s = {}\n[admin]\nlisten = \"{}\"\n",
+        options.worker_settings,
         nats.url(),
         options.lease_ttl_seconds,
         admin.address()
@@ -382,7 +396,11 @@ fn device(
     nats: &NatsServer,
     directory: &Path,
 ) -> Result<Device> {
-    let settings = MySqlOptions { durable: options.durable, ..MySqlOptions::source() };
+    let settings = MySqlOptions {
+        durable: options.durable,
+        arguments: options.device_arguments.clone(),
+        ..MySqlOptions::source()
+    };
     let server = MySqlServer::start(flavour, &settings)?;
     let admin = Port::reserve()?;
     let text = format!(
