@@ -35,6 +35,7 @@ pub mod lease;
 pub mod literal;
 pub mod mapping;
 mod membership;
+pub mod merged;
 pub mod metrics;
 pub mod migrate;
 pub mod nats;
@@ -65,6 +66,7 @@ pub mod target;
 pub mod treatment;
 pub mod watermark;
 pub mod worker;
+mod write;
 
 pub use config::Config;
 pub use error::WorkerError;

@@ -94,11 +94,12 @@ fn planned(
         database: "d__app",
         target,
         charsets: &Charsets::default(),
-        pieces: "p WHERE 1",
+        pieces: "p",
+        device_column: None,
         statement_bytes,
         statement_bytes_max: 1000,
     };
-    plan(&work(batch), context, &mut script)?;
+    plan(&[&work(batch)], context, &mut script)?;
     let packets: Vec<String> = script
         .packets(1 << 20)
         .map(|packet| String::from_utf8_lossy(packet.sql).into_owned())
@@ -167,11 +168,12 @@ fn long_statements_are_split_and_a_row_that_is_too_long_is_refused() {
         database: "d__app",
         target: &target(false, true),
         charsets: &Charsets::default(),
-        pieces: "p WHERE 1",
+        pieces: "p",
+        device_column: None,
         statement_bytes: 50,
         statement_bytes_max: 50,
     };
-    let error = plan(&work(&batch), context, &mut script).expect_err("refused");
+    let error = plan(&[&work(&batch)], context, &mut script).expect_err("refused");
     assert!(matches!(error, PlanError::RowTooLarge { bytes_max: 50, .. }), "{error}");
     assert!(error.remedy().contains("max_allowed_packet"));
 }

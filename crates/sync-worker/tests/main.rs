@@ -7,6 +7,7 @@ mod examples;
 mod isolation;
 mod lab;
 mod large;
+mod merged;
 mod parking;
 mod provision;
 mod rows;
