@@ -8,6 +8,8 @@ mod isolation;
 mod lab;
 mod large;
 mod merged;
+mod merged_ddl;
+mod merged_random;
 mod parking;
 mod provision;
 mod rows;
