@@ -1,9 +1,10 @@
 //! `check`: whether everything is as a worker needs it, one line each, with the fix.
 
+use crate::merged::remember;
 use crate::nats;
 use crate::provision;
 use crate::session::Session;
-use crate::settings::Settings;
+use crate::settings::{Settings, ShardSettings};
 use mysql_async::Row;
 
 /// The least that a row of a device may need.
@@ -53,6 +54,8 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
         match Session::connect(&shard.opts).await {
             Ok(mut session) => {
                 of_shard(&subject, &mut session, &mut findings).await;
+                let verdict = layout(&mut session, shard).await;
+                findings.push(Finding { subject: format!("{subject}, layout"), verdict });
                 session.close().await;
             }
             Err(error) => findings.push(Finding {
@@ -171,6 +174,19 @@ async fn names(session: &mut Session) -> Verdict {
             "{other}: names of devices and tables that differ in case only would meet; initialise the server with lower_case_table_names=0"
         )),
         Err(reason) => Verdict::Bad(reason),
+    }
+}
+
+async fn layout(session: &mut Session, shard: &ShardSettings) -> Verdict {
+    let name = remember::name(&shard.layout);
+    match remember::differs(session, &shard.bookkeeping, &shard.layout).await {
+        Ok(None) => Verdict::Good(name),
+        Ok(Some(found)) => Verdict::Bad(format!(
+            "the configuration says {name}, and the shard holds devices in {found}: set layout back, or give the other layout a shard of its own"
+        )),
+        // The bookkeeping is made, or brought up to date, when a worker starts.
+        Err(error) if matches!(error.code(), Some(1049 | 1054 | 1146)) => Verdict::Good(name),
+        Err(error) => Verdict::Bad(error.to_string()),
     }
 }
 

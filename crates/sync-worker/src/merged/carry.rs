@@ -37,7 +37,13 @@ pub(crate) async fn before(
     for (database, table) in tables(order) {
         let shadow = mapped(device, database);
         let own = Shape::read(&mut target.session, &shadow, table).await;
-        let Some(own) = own.map_err(DdlError::Bookkeeping)? else { continue };
+        let Some(own) = own.map_err(DdlError::Bookkeeping)? else {
+            // Rows of a device that begins anew: it has none in a table that it is about to make.
+            if order.ddl.kind == DdlKind::CreateTable {
+                clear(target, merged, device, database, table).await?;
+            }
+            continue;
+        };
         let name = format!("{}.{}", quote(&shadow), quote(table));
         let shared = merged.database(database).map_err(DdlError::Stop)?;
         let mut sql = format!("START TRANSACTION; DELETE FROM {name}");

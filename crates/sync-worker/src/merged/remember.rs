@@ -52,6 +52,27 @@ pub async fn remember(
     session.run("remember the layout", &sql).await.map_err(failed)
 }
 
+/// The shard's layout where it is another one than the configured one; for `check`, which changes nothing.
+///
+/// # Errors
+/// [`SqlError`], also where the shard has no bookkeeping yet.
+pub async fn differs(
+    session: &mut Session,
+    database: &str,
+    layout: &Layout,
+) -> Result<Option<String>, SqlError> {
+    let found = read(session, database).await?.unwrap_or_else(|| written(&Layout::SchemaPerDevice));
+    if found == written(layout) || !is_used(session, database).await? {
+        return Ok(None);
+    }
+    Ok(Some(shown(&found)))
+}
+
+/// As an operator knows it.
+pub fn name(layout: &Layout) -> String {
+    shown(&written(layout))
+}
+
 fn written(layout: &Layout) -> Written {
     match layout.merged() {
         None => (SCHEMA_PER_DEVICE.to_owned(), String::new(), String::new()),
