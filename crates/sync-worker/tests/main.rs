@@ -10,6 +10,7 @@ mod large;
 mod merged;
 mod merged_ddl;
 mod merged_random;
+mod merged_versions;
 mod merged_worker;
 mod parking;
 mod provision;

@@ -7,7 +7,7 @@ use tributary_sync_worker::apply;
 use tributary_sync_worker::merged::remember::remember;
 use tributary_sync_worker::merged::{Layout, Merged};
 use tributary_sync_worker::migrate::MigrateError;
-use tributary_sync_worker::watermark::{self, Parked};
+use tributary_sync_worker::watermark;
 use tributary_testkit::Flavour;
 use tributary_wire::{Batch, ColumnKind, Item, TableShape};
 
@@ -62,7 +62,8 @@ pub(crate) async fn rows(
     query(target, &sql).await
 }
 
-const SIMPLE: &str = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100)) CHARACTER SET utf8mb4";
+pub(crate) const SIMPLE: &str =
+    "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100)) CHARACTER SET utf8mb4";
 
 /// `app.t` with an integer `id`, a text `v` and one more integer.
 fn with_more(name: &str) -> Arc<TableShape> {
@@ -242,61 +243,6 @@ async fn values_that_are_unique_at_each_device_may_be_there_once_for_each_and_sw
 pub(crate) async fn release(target: &mut Target, device: &Device) {
     let sql = watermark::release(&target.database, &device.id, false);
     run(target, &sql).await;
-}
-
-async fn refused(target: &mut Target, device: &mut Device, sql: &str) -> (Batch, Parked) {
-    device.ddl(sql);
-    let batch = device.batch();
-    let stop = shard::stopped(target, &device.id, &[&batch]).await;
-    (batch, stop)
-}
-
-#[tokio::test]
-async fn a_type_that_conflicts_parks_the_later_device_until_the_remedy_is_followed() {
-    for flavour in Flavour::ALL {
-        let (mut target, app) = target(flavour).await;
-        let (mut early, mut late) = (device(), device());
-        ddl(&mut target, &mut early, &["CREATE TABLE t (id INT PRIMARY KEY, v INT)"]).await;
-        let columns = vec![column("id", ColumnKind::Integer), column("v", ColumnKind::Integer)];
-        let numbers = table("t", columns, 1);
-        early.insert(&numbers, vec![int(1), int(-5)]);
-        settled(&mut target, &mut early).await;
-        let (batch, stop) = refused(&mut target, &mut late, SIMPLE).await;
-        assert!(stop.reason.contains(&format!("column v of table {app}.t is varchar(100)")));
-        assert!(stop.reason.contains("int"), "{}", stop.reason);
-        // The early device is not concerned.
-        early.insert(&numbers, vec![int(2), int(6)]);
-        settled(&mut target, &mut early).await;
-        assert!(stop.remedy.contains("LONGTEXT COMMENT 'mixed'"), "{}", stop.remedy);
-        run(&mut target, &format!("ALTER TABLE {app}.t MODIFY v LONGTEXT COMMENT 'mixed'")).await;
-        release(&mut target, &late).await;
-        apply_all(&mut target, &late.id, &[&batch]).await;
-        late.insert(&simple("t"), row(1, "five"));
-        early.insert(&numbers, vec![int(3), int(7)]);
-        settled(&mut target, &mut late).await;
-        settled(&mut target, &mut early).await;
-        let t = format!("{app}.t");
-        assert_eq!(rows(&mut target, &late, "id, v", &t).await, ["1|five"], "{flavour}");
-        let found = rows(&mut target, &early, "id, v", &t).await;
-        assert_eq!(found, ["1|-5", "2|6", "3|7"], "{flavour}");
-    }
-}
-
-#[tokio::test]
-async fn another_key_and_a_column_of_the_layouts_name_park_the_device() {
-    for flavour in Flavour::ALL {
-        let (mut target, _) = target(flavour).await;
-        ddl(&mut target, &mut device(), &[SIMPLE]).await;
-        for (sql, reason) in [
-            ("CREATE TABLE t (id INT, v VARCHAR(100))", "no key at the device"),
-            ("CREATE TABLE t (id INT, v VARCHAR(9), PRIMARY KEY (id, v))", "primary key (id, v)"),
-            ("CREATE TABLE u (id INT PRIMARY KEY, Device_ID INT)", "has a column Device_ID"),
-            ("CREATE TABLE `a__b`.t (id INT PRIMARY KEY)", "could be a device's own"),
-        ] {
-            let (_, stop) = refused(&mut target, &mut device(), sql).await;
-            assert!(stop.reason.contains(reason), "{flavour}: {}", stop.reason);
-        }
-    }
 }
 
 #[tokio::test]

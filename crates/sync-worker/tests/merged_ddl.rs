@@ -2,15 +2,14 @@
 //! no other device's.
 
 use crate::device::{Change, Device, Value, column, int, row, simple, table};
-use crate::merged::{ddl, device, rows, settled, successor, target};
-use crate::shard::{Target, apply_all, query, run, work};
+use crate::merged::{SIMPLE, ddl, device, release, rows, settled, successor, target};
+use crate::shard::{Target, apply_all, query, run, stopped, work};
 use tributary_sync_worker::apply::{self, Outcome};
 use tributary_sync_worker::ddl::{self, Begun};
 use tributary_sync_worker::pass::Barrier;
 use tributary_testkit::Flavour;
 use tributary_wire::{Batch, ColumnKind, DeviceId};
 
-const SIMPLE: &str = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100)) CHARACTER SET utf8mb4";
 /// The rows of every device before a statement.
 const ROWS: [(i64, &str); 3] = [(1, "1"), (2, "02"), (3, "3 ")];
 
@@ -250,5 +249,35 @@ async fn indexes_follow_and_one_that_is_too_long_is_done_without() {
             "u|device_id,v|1",
         ];
         assert_eq!(query(&mut target, &sql).await, wanted, "{flavour}");
+    }
+}
+
+#[tokio::test]
+async fn an_alter_that_conflicts_keeps_the_rows_that_it_made_until_the_remedy_is_followed() {
+    for flavour in Flavour::ALL {
+        let (mut target, app) = target(flavour).await;
+        let (mut other, mut own) = (device(), device());
+        let columns = vec![column("id", ColumnKind::Integer), column("n", ColumnKind::Integer)];
+        let numbers = table("t", columns, 1);
+        for device in [&mut other, &mut own] {
+            ddl(&mut target, device, &["CREATE TABLE t (id INT PRIMARY KEY, n INT ZEROFILL)"])
+                .await;
+            device.insert(&numbers, vec![int(1), int(42)]);
+            settled(&mut target, device).await;
+        }
+        own.ddl("ALTER TABLE t MODIFY n VARCHAR(30) CHARACTER SET utf8mb4");
+        let batch = own.batch();
+        let stop = stopped(&mut target, &own.id, &[&batch]).await;
+        assert!(stop.reason.contains("column n of table"), "{flavour}: {}", stop.reason);
+        let t = format!("{app}.t");
+        assert_eq!(rows(&mut target, &own, "id, n + 0", &t).await, ["1|42"], "{flavour}");
+        run(&mut target, &format!("ALTER TABLE {t} MODIFY n LONGTEXT COMMENT 'mixed'")).await;
+        release(&mut target, &own).await;
+        apply_all(&mut target, &own.id, &[&batch]).await;
+        other.insert(&numbers, vec![int(2), int(7)]);
+        settled(&mut target, &mut other).await;
+        // What ZEROFILL made of the number is what the device has.
+        assert_eq!(rows(&mut target, &own, "id, n", &t).await, ["1|0000000042"], "{flavour}");
+        assert_eq!(rows(&mut target, &other, "id, n", &t).await, ["1|42", "2|7"], "{flavour}");
     }
 }

@@ -1,15 +1,13 @@
 //! Whole workers in the layout `merged`.
 
 use crate::device::{Change, Device, row, simple};
-use crate::lab::{book, copied, counts, keyless_log, nats, setup, snapshot_log, totals};
+use crate::lab::{SIMPLE, book, copied, counts, keyless_log, nats, setup, snapshot_log, totals};
 use crate::shard::{self, run, unique};
 use crate::worker::{self, Setup, connect, eventually, heartbeat_until, publish, start};
 use tributary_sync_worker::operate;
 use tributary_sync_worker::preflight::{self, Verdict};
 use tributary_testkit::{Flavour, MySqlServer};
 use tributary_wire::{Directive, HeartbeatReply};
-
-const SIMPLE: &str = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100)) CHARACTER SET utf8mb4";
 
 /// The shared databases are the test's own.
 fn more(book: &str) -> String {
