@@ -170,11 +170,12 @@ fn render(bencher: Bencher<'_, '_>) {
             target: &target,
             charsets: &charsets,
             pieces: "piece",
+            device_column: None,
             statement_bytes: 1 << 20,
             statement_bytes_max: 64 << 20,
         };
         let mut script = Script::default();
-        plan(black_box(&work), context, &mut script).expect("plans");
+        plan(&[black_box(&work)], context, &mut script).expect("plans");
         script
     });
 }

@@ -3,20 +3,15 @@
 
 use crate::catalog::Catalog;
 use crate::classify::Subject;
-use crate::literal::quoted;
-use crate::mapping;
+use crate::merged::Layout;
 use crate::pass::{Gap, Pass, pass};
-use crate::plan::{self, Context, PlanError};
 use crate::script::{Expect, Script};
 use crate::session::Session;
 use crate::sql_error::SqlError;
 use crate::watermark::{self, Parked, Watermark};
+use crate::write;
 use std::collections::HashMap;
-use tributary_schema::quote;
-use tributary_wire::{Batch, DeviceId, Position};
-
-/// Multi-row statements are made about this long: longer ones gain nothing more.
-const STATEMENT_BYTES: usize = 1 << 20;
+use tributary_wire::{Batch, DeviceId};
 
 /// What waits for one device, in the order in which it arrived.
 #[derive(Debug)]
@@ -65,6 +60,8 @@ pub struct Target {
     pub catalog: Catalog,
     /// The bookkeeping database.
     pub database: String,
+    /// How devices lie side by side.
+    pub layout: Layout,
 }
 
 /// Does, in one transaction, all that can be done for these devices up to each one's first DDL
@@ -78,24 +75,23 @@ pub async fn apply<'a>(
     works: &[Work<'a>],
 ) -> Result<Vec<Outcome<'a>>, ApplyError> {
     let rows = lock(target, works).await.map_err(bookkeeping)?;
+    let is_lost = |work: &Work<'_>| work.must_exist && !rows.contains_key(work.device);
+    let passes = works.iter().map(|work| match &work.park {
+        _ if is_lost(work) => Pass::default(),
+        Some(parked) => parked_pass(rows.get(work.device), parked.clone(), &work.batches),
+        None => pass(rows.get(work.device), &work.batches),
+    });
+    let mut passes: Vec<Pass<'a>> = passes.collect();
     let mut script = Script::default();
-    let mut outcomes = Vec::with_capacity(works.len());
-    for (owner, work) in works.iter().enumerate() {
-        let row = rows.get(work.device);
-        let lost = row.is_none() && work.must_exist;
-        let mut pass = match &work.park {
-            _ if lost => Pass::default(),
-            Some(parked) => parked_pass(row, parked.clone(), &work.batches),
-            None => pass(row, &work.batches),
-        };
-        let written = script.len();
-        if let Err(parked) = write(target, owner, work.device, &pass, &mut script).await? {
-            script.truncate(written);
-            pass = parked_pass(row, parked, &work.batches);
-        }
-        let watermark = pass.watermark.clone().or_else(|| row.cloned());
-        outcomes.push(Outcome { pass, watermark, lost });
+    for (owner, parked) in write::all(target, works, &passes, &mut script).await? {
+        let Work { device, batches, .. } = &works[owner];
+        passes[owner] = parked_pass(rows.get(*device), parked, batches);
     }
+    let outcome = |(work, pass): (&Work<'_>, Pass<'a>)| {
+        let watermark = pass.watermark.clone().or_else(|| rows.get(work.device).cloned());
+        Outcome { pass, watermark, lost: is_lost(work) }
+    };
+    let outcomes: Vec<Outcome<'a>> = works.iter().zip(passes).map(outcome).collect();
     let devices = works.len();
     store(target, works, &outcomes, &mut script);
     commit(target, script).await.map_err(|(source, at)| {
@@ -115,127 +111,6 @@ async fn lock(
     let sql = watermark::select(&target.database, &devices, true);
     let rows = target.session.rows("lock the watermarks", &sql).await?;
     Ok(watermark::parse(rows)?.into_iter().collect())
-}
-
-/// Writes what a pass does, or says why the device has to be parked instead.
-async fn write(
-    target: &mut Target,
-    owner: usize,
-    device: &DeviceId,
-    pass: &Pass<'_>,
-    script: &mut Script,
-) -> Result<Result<(), Parked>, ApplyError> {
-    let generation = pass.watermark.as_ref().map_or(0, |watermark| watermark.shape_generation);
-    let charsets = std::sync::Arc::clone(&target.session.server().charsets);
-    let pieces = format!("{}.piece WHERE device_id='{device}'", quote(&target.database));
-    if let Err(parked) = store_pieces(target, owner, device, pass, script) {
-        return Ok(Err(parked));
-    }
-    for work in &pass.tables {
-        let Some(database) = mapping::database(device, &work.shape.database) else {
-            return Ok(Err(long_name(&work.shape.database)));
-        };
-        let table = &work.shape.table;
-        let Target { session, catalog, .. } = &mut *target;
-        let known = catalog.table(session, &database, table, generation).await;
-        let known = known.map_err(|source| ApplyError {
-            source,
-            subject: Subject::Bookkeeping,
-            owner: None,
-            table: None,
-        })?;
-        let planned = match known {
-            None => Err(PlanError::TableMissing { table: format!("{database}.{table}") }),
-            Some(known) => {
-                let bytes_max = session.statement_bytes_max();
-                let context = Context {
-                    owner,
-                    database: &database,
-                    target: &known,
-                    charsets: &charsets,
-                    pieces: &pieces,
-                    statement_bytes: STATEMENT_BYTES.min(bytes_max),
-                    statement_bytes_max: bytes_max,
-                };
-                plan::plan(work, context, script)
-            }
-        };
-        if let Err(error) = planned {
-            catalog.clear();
-            return Ok(Err(Parked {
-                reason: error.to_string(),
-                remedy: error.remedy().to_owned(),
-            }));
-        }
-    }
-    if let Some(at) = pass.pieces_used {
-        let Position { epoch, file, offset, part } = at;
-        // In log order: those of rows that were written, or that later ones have overtaken.
-        let sql = format!(
-            "DELETE FROM {pieces} AND (epoch<{epoch} OR (epoch={epoch} AND (file<{file} OR (file={file} \
-             AND (`offset`<{offset} OR (`offset`={offset} AND part<={part}))))))"
-        );
-        script.push(owner, Expect::Success, sql.as_bytes());
-    }
-    routines(&target.database, owner, device, pass, script);
-    Ok(Ok(()))
-}
-
-/// Keeps the pieces of large values for their rows, which may come with a later batch.
-fn store_pieces(
-    target: &Target,
-    owner: usize,
-    device: &DeviceId,
-    pass: &Pass<'_>,
-    script: &mut Script,
-) -> Result<(), Parked> {
-    let bytes_max = target.session.statement_bytes_max();
-    for (Position { epoch, file, offset, part }, bytes) in &pass.pieces {
-        let mut sql = format!(
-            "REPLACE INTO {}.piece (device_id,epoch,file,`offset`,part,data) VALUES \
-             ('{device}',{epoch},{file},{offset},{part},",
-            quote(&target.database)
-        )
-        .into_bytes();
-        quoted(&mut sql, bytes);
-        sql.push(b')');
-        if sql.len() > bytes_max {
-            let table = "of pieces".to_owned();
-            let error = PlanError::RowTooLarge { table, bytes: sql.len(), bytes_max };
-            let (reason, remedy) = (error.to_string(), error.remedy().to_owned());
-            return Err(Parked { reason, remedy });
-        }
-        script.push(owner, Expect::Success, &sql);
-    }
-    Ok(())
-}
-
-fn routines(database: &str, owner: usize, device: &DeviceId, pass: &Pass<'_>, script: &mut Script) {
-    for (at, statement) in &pass.routines {
-        let mut sql = format!(
-            "REPLACE INTO {}.routine (device_id,epoch,file,`offset`,part,database_name,statement,\
-             sql_mode,charset_client,collation_connection,collation_database) VALUES \
-             ('{device}',{},{},{},{},",
-            quote(database),
-            at.epoch,
-            at.file,
-            at.offset,
-            at.part
-        )
-        .into_bytes();
-        quoted(&mut sql, statement.database.as_bytes());
-        sql.push(b',');
-        quoted(&mut sql, &statement.sql);
-        let rest = format!(
-            ",{},{},{},{})",
-            statement.sql_mode,
-            statement.charset_client,
-            statement.collation_connection,
-            statement.collation_database
-        );
-        sql.extend_from_slice(rest.as_bytes());
-        script.push(owner, Expect::Success, &sql);
-    }
 }
 
 /// Adds the watermarks: new rows by a plain INSERT, those that are locked by an upsert.
@@ -292,15 +167,6 @@ fn parked_pass<'a>(row: Option<&Watermark>, parked: Parked, batches: &[&Batch]) 
     pass
 }
 
-fn long_name(database: &str) -> Parked {
-    Parked {
-        reason: format!(
-            "database {database} has too long a name: with the device's id it passes 64 characters"
-        ),
-        remedy: "rename the database at the device, or give the device a shorter id".to_owned(),
-    }
-}
-
-fn bookkeeping(source: SqlError) -> ApplyError {
+pub(crate) fn bookkeeping(source: SqlError) -> ApplyError {
     ApplyError { source, subject: Subject::Bookkeeping, owner: None, table: None }
 }

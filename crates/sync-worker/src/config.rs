@@ -1,5 +1,6 @@
 //! The configuration file, as it is written. [`Config::validate`] makes [`crate::Settings`] of it.
 
+use crate::merged::PLACEHOLDER;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,7 +33,9 @@ pub struct Config {
     pub admin: AdminConfig,
     /// How devices lie side by side in a shard.
     #[serde(default)]
-    pub layout: Layout,
+    pub layout: LayoutName,
+    /// The names of the layout `merged`.
+    pub merged: Option<MergedConfig>,
 }
 
 /// `[nats]`
@@ -207,8 +210,26 @@ impl Default for AdminConfig {
 /// How devices lie side by side in a shard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Layout {
+pub enum LayoutName {
     /// A database `<device>__<database>` for each database of each device.
     #[default]
     SchemaPerDevice,
+    /// One set of tables for all devices.
+    Merged,
+}
+
+/// `[merged]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MergedConfig {
+    /// The database that devices share for their databases of one name; holds `{database}` once.
+    pub database: String,
+    /// The column that says whose a row is.
+    pub device_column: String,
+}
+
+impl Default for MergedConfig {
+    fn default() -> Self {
+        Self { database: PLACEHOLDER.to_owned(), device_column: "device_id".to_owned() }
+    }
 }

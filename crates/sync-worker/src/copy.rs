@@ -42,6 +42,11 @@ impl Writer<'_> {
             let start = sql.len();
             sql.extend_from_slice(format!("DELETE FROM {}", self.table).as_bytes());
             let mut glue: &[u8] = b" WHERE ";
+            if self.context.device_column.is_some() {
+                self.where_device(sql, &rows.batch.header.device);
+                sql.truncate(sql.len() - b" AND ".len());
+                glue = b" AND ";
+            }
             for (bound, strictly, last) in [(rows.lower(), ">", ">"), (rows.upper(), "<", "<=")] {
                 let Some(bound) = bound else { continue };
                 sql.extend_from_slice(glue);

@@ -37,6 +37,7 @@ pub mod literal;
 mod lookup;
 pub mod mapping;
 mod membership;
+pub mod merged;
 pub mod metrics;
 pub mod migrate;
 pub mod nats;
@@ -67,6 +68,7 @@ pub mod target;
 pub mod treatment;
 pub mod watermark;
 pub mod worker;
+mod write;
 
 pub use config::Config;
 pub use error::WorkerError;

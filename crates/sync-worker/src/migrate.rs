@@ -5,10 +5,11 @@ use crate::sql_error::SqlError;
 use tributary_schema::quote;
 
 /// One file of `schemas/shard/`, in order; its version is its place, counted from 1.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../../schemas/shard/0001_watermark.sql"),
     include_str!("../../../schemas/shard/0002_routine.sql"),
     include_str!("../../../schemas/shard/0003_snapshot.sql"),
+    include_str!("../../../schemas/shard/0004_layout.sql"),
 ];
 /// A column that is to be added is there: the ALTER, which is atomic, had run before a crash. MySQL has
 /// no `ADD COLUMN IF NOT EXISTS`.
@@ -39,6 +40,26 @@ pub enum MigrateError {
         found: u32,
         /// The newest that this build knows.
         known: u32,
+    },
+    /// It holds devices in another layout than the configured one.
+    #[error(
+        "database {database} says that this shard's layout is {found}, and the configuration says {wanted}: set layout back to what the shard has, or give the other layout a shard of its own; devices that are to change go there with their first copy"
+    )]
+    Layout {
+        /// The bookkeeping database.
+        database: String,
+        /// The shard's layout.
+        found: String,
+        /// The configured one.
+        wanted: String,
+    },
+    /// Its layout could not be compared or noted.
+    #[error("cannot compare the layout that database {database} notes: {source}")]
+    Remember {
+        /// The bookkeeping database.
+        database: String,
+        /// What failed.
+        source: SqlError,
     },
     /// A statement failed.
     #[error("cannot migrate database {database} to schema version {version}: {source}")]

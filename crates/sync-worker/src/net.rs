@@ -148,6 +148,13 @@ impl<'a> Key<'a> {
         }
     }
 
+    /// The row that it is taken from.
+    pub fn row(&self) -> &RowRef<'a> {
+        match self {
+            Key::Identity(row) | Key::Image(row) => row,
+        }
+    }
+
     /// The bytes of one of its cells.
     pub fn bytes(&self, cell: Cell) -> &'a [u8] {
         match self {

@@ -104,8 +104,9 @@ impl Executor {
         if self.target.is_none() {
             let session = self.place.shard.connect().await;
             let session = session.map_err(|error| Failure::unreachable(&error))?;
-            let database = self.place.shard.settings().bookkeeping.clone();
-            self.target = Some(Target { session, catalog: Catalog::default(), database });
+            let settings = self.place.shard.settings();
+            let (database, layout) = (settings.bookkeeping.clone(), settings.layout.clone());
+            self.target = Some(Target { session, catalog: Catalog::default(), database, layout });
         }
         Ok(())
     }

@@ -131,27 +131,42 @@ pub struct Context<'a> {
     pub target: &'a TargetTable,
     /// The target's character sets.
     pub charsets: &'a Charsets,
-    /// The pieces of the device's large values: `table WHERE condition`.
+    /// The table of pieces of large values.
     pub pieces: &'a str,
+    /// The column that says whose a row is, where the target's table is shared by devices.
+    pub device_column: Option<&'a str>,
     /// How long a statement should be, in bytes.
     pub statement_bytes: usize,
     /// How long a statement may be, in bytes: the server's `max_allowed_packet`.
     pub statement_bytes_max: usize,
 }
 
-/// Appends the statements for the changes of one table.
+/// Appends the statements for the changes of one table. Those of several devices are alike: keyed, with
+/// the same columns.
 ///
 /// # Errors
 /// [`PlanError`]; the script then holds a part of them and must not be run.
 pub fn plan(
-    work: &TableWork<'_>,
+    works: &[&TableWork<'_>],
     context: Context<'_>,
     script: &mut Script,
 ) -> Result<(), PlanError> {
+    let Some((work, others)) = works.split_first() else { return Ok(()) };
     let columns = columns(work, &context)?;
     let writer = Writer::new(work, context, &columns);
     match &work.changes {
-        Changes::Keyed(fold) => keyed(fold.effects(), work.displaces, &writer, script),
+        Changes::Keyed(fold) if others.is_empty() => {
+            keyed(fold.effects(), work.displaces, &writer, script)
+        }
+        Changes::Keyed(_) => {
+            let folds = works.iter().filter_map(|work| match &work.changes {
+                Changes::Keyed(fold) => Some(fold.effects()),
+                Changes::Keyless(_) | Changes::Chunk(_) => None,
+            });
+            let effects: Vec<Net<'_>> = folds.flatten().copied().collect();
+            let displaces = works.iter().any(|work| work.displaces);
+            keyed(&effects, displaces, &writer, script)
+        }
         Changes::Keyless(changes) => keyless(changes, &writer, script),
         Changes::Chunk(rows) => copy::chunk(rows, &writer, script),
     }
@@ -160,17 +175,23 @@ pub fn plan(
 /// Matches the device's columns with the target's.
 fn columns(work: &TableWork<'_>, context: &Context<'_>) -> Result<Columns, PlanError> {
     let table = || format!("{}.{}", context.database, work.shape.table);
-    if work.shape.has_key() {
-        let names =
-            || work.identity.iter().map(|&i| work.shape.columns[usize::from(i)].name.as_str());
-        if !context.target.has_key(names()) {
-            return Err(PlanError::KeyDiffers {
-                table: table(),
-                source_key: names().collect::<Vec<_>>().join(", "),
-                target_key: context.target.primary_key.join(", "),
-            });
-        }
+    let of_source = |&index: &u16| work.shape.columns[usize::from(index)].name.as_str();
+    let names = || context.device_column.into_iter().chain(work.identity.iter().map(of_source));
+    let same = match (work.shape.has_key(), context.device_column) {
+        (true, _) => context.target.has_key(names().collect::<Vec<_>>().into_iter()),
+        // A key that another device's table has would make one of two equal rows.
+        (false, Some(_)) => context.target.is_without_key(),
+        (false, None) => true,
+    };
+    if !same {
+        let source_key = if work.shape.has_key() { names().collect() } else { Vec::new() };
+        return Err(PlanError::KeyDiffers {
+            table: table(),
+            source_key: source_key.join(", "),
+            target_key: context.target.primary_key.join(", "),
+        });
     }
+    let shared_by_key = context.device_column.is_some() && work.shape.has_key();
     let mut columns = Columns { written: Vec::new(), encodings: Vec::new() };
     for (index, column) in work.shape.columns.iter().enumerate() {
         let target = context.target.column(&column.name).ok_or_else(|| {
@@ -187,7 +208,12 @@ fn columns(work: &TableWork<'_>, context: &Context<'_>) -> Result<Columns, PlanE
         if !target.generated {
             columns.written.push(index);
         }
-        columns.encodings.push(encoding(column, target, context.charsets));
+        let encoding = match encoding(column, target, context.charsets) {
+            // A shared column may take on another character set at any time: each value says its own.
+            Encoding::AsIs if shared_by_key => own_charset(column, context.charsets),
+            encoding => encoding,
+        };
+        columns.encodings.push(encoding);
     }
     Ok(columns)
 }
@@ -218,6 +244,13 @@ fn encoding(column: &ColumnShape, target: &TargetColumn, charsets: &Charsets) ->
             Encoding::Introduced(source.to_owned())
         }
         _ => Encoding::AsIs,
+    }
+}
+
+fn own_charset(column: &ColumnShape, charsets: &Charsets) -> Encoding {
+    match charsets.charset(column.collation).filter(|_| column.kind == ColumnKind::Text) {
+        Some(charset) => Encoding::Introduced(charset.to_owned()),
+        None => Encoding::AsIs,
     }
 }
 

@@ -94,11 +94,12 @@ fn planned(
         database: "d__app",
         target,
         charsets: &Charsets::default(),
-        pieces: "p WHERE 1",
+        pieces: "p",
+        device_column: None,
         statement_bytes,
         statement_bytes_max: 1000,
     };
-    plan(&work(batch), context, &mut script)?;
+    plan(&[&work(batch)], context, &mut script)?;
     let packets: Vec<String> = script
         .packets(1 << 20)
         .map(|packet| String::from_utf8_lossy(packet.sql).into_owned())
@@ -143,6 +144,42 @@ fn without_a_key_every_change_is_made_as_it_stands() {
 }
 
 #[test]
+fn rows_of_a_shared_table_say_whose_they_are() {
+    let steps = [Step::Insert(1, 10), Step::Delete(4)];
+    let keyed = batch(&shape(true, ColumnKind::Integer), &steps);
+    let keyless = batch(&shape(false, ColumnKind::Integer), &steps);
+    let mut shared = target(false, true);
+    shared.primary_key.push("device".to_owned());
+    let planned = |batch: &Batch, target: &TargetTable| {
+        let charsets = Charsets::default();
+        let context = Context {
+            owner: 0,
+            database: "app",
+            target,
+            charsets: &charsets,
+            pieces: "p",
+            device_column: Some("device"),
+            statement_bytes: 1000,
+            statement_bytes_max: 1000,
+        };
+        let mut script = Script::default();
+        plan(&[&work(batch), &work(batch)], context, &mut script)?;
+        let packet = script.packets(1 << 20).next().expect("a packet");
+        Ok::<_, PlanError>(String::from_utf8_lossy(packet.sql).into_owned())
+    };
+    // As of two devices: MariaDB reads the whole table for one row of several columns, so one goes twice.
+    assert_eq!(
+        planned(&keyed, &shared).expect("plans"),
+        "DELETE FROM `app`.`t` WHERE (`device`,`id`) IN (('d',4),('d',4));\
+         INSERT INTO `app`.`t` (`device`,`id`,`v`) VALUES ('d',1,10),('d',1,10) ON DUPLICATE KEY UPDATE `v`=VALUES(`v`)"
+    );
+    let sql = planned(&keyless, &target(false, false)).expect("plans");
+    assert!(sql.contains("WHERE `device`='d' AND `id`<=>4"), "{sql}");
+    // What is one row to the shared table may be two to the device.
+    assert!(matches!(planned(&keyless, &shared), Err(PlanError::KeyDiffers { .. })));
+}
+
+#[test]
 fn an_empty_enum_goes_past_the_strict_mode_alone() {
     let batch = batch(&shape(true, ColumnKind::Enum), &[Step::Insert(1, 1), Step::Insert(2, 0)]);
     let sql = planned(&batch, &target(false, true), 1000).expect("plans");
@@ -167,11 +204,12 @@ fn long_statements_are_split_and_a_row_that_is_too_long_is_refused() {
         database: "d__app",
         target: &target(false, true),
         charsets: &Charsets::default(),
-        pieces: "p WHERE 1",
+        pieces: "p",
+        device_column: None,
         statement_bytes: 50,
         statement_bytes_max: 50,
     };
-    let error = plan(&work(&batch), context, &mut script).expect_err("refused");
+    let error = plan(&[&work(&batch)], context, &mut script).expect_err("refused");
     assert!(matches!(error, PlanError::RowTooLarge { bytes_max: 50, .. }), "{error}");
     assert!(error.remedy().contains("max_allowed_packet"));
 }

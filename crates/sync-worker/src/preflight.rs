@@ -1,5 +1,6 @@
 //! `check`: whether everything is as a worker needs it, one line each, with the fix.
 
+use crate::merged::remember;
 use crate::nats;
 use crate::provision;
 use crate::session::Session;
@@ -73,6 +74,8 @@ async fn check_shards(shards: &[ShardSettings]) -> Vec<Finding> {
         match Session::connect(&shard.opts).await {
             Ok(mut session) => {
                 of_shard(&subject, &mut session, &mut findings).await;
+                let verdict = layout(&mut session, shard).await;
+                findings.push(Finding { subject: format!("{subject}, layout"), verdict });
                 session.close().await;
             }
             Err(error) => findings.push(Finding {
@@ -193,6 +196,19 @@ async fn names(session: &mut Session) -> Verdict {
             "{other}: names of devices and tables that differ in case only would meet; initialise the server with lower_case_table_names=0"
         )),
         Err(reason) => Verdict::Bad(reason),
+    }
+}
+
+async fn layout(session: &mut Session, shard: &ShardSettings) -> Verdict {
+    let name = remember::name(&shard.layout);
+    match remember::differs(session, &shard.bookkeeping, &shard.layout).await {
+        Ok(None) => Verdict::Good(name),
+        Ok(Some(found)) => Verdict::Bad(format!(
+            "the configuration says {name}, and the shard holds devices in {found}: set layout back, or give the other layout a shard of its own"
+        )),
+        // The bookkeeping is made, or brought up to date, when a worker starts.
+        Err(error) if matches!(error.code(), Some(1049 | 1054 | 1146)) => Verdict::Good(name),
+        Err(error) => Verdict::Bad(error.to_string()),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::script::{Expect, Script};
 use crate::session::{SQL_MODE, SQL_MODE_LENIENT};
 use crate::staged;
 use tributary_schema::quote;
-use tributary_wire::{Cell, ColumnKind, ColumnShape};
+use tributary_wire::{Cell, ColumnKind, ColumnShape, DeviceId};
 
 /// Which columns of a table are written, and how.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ struct Shape<'s> {
     head: &'s str,
     tail: &'s str,
     rows_max: usize,
+    /// A row that would be alone is written twice.
+    in_pairs: bool,
 }
 
 /// How images are written.
@@ -107,11 +109,32 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn key_names(&self) -> String {
         let names = self.work.identity.iter().map(|&column| quote(&self.shape(column.into()).name));
-        names.collect::<Vec<_>>().join(",")
+        self.device_name().into_iter().chain(names).collect::<Vec<_>>().join(",")
+    }
+
+    /// The column that says whose a row is, quoted, where there is one.
+    fn device_name(&self) -> Option<String> {
+        self.context.device_column.map(quote)
+    }
+
+    /// `'device',`, where rows say whose they are. A device's id needs no escapes.
+    fn device(&self, sql: &mut Vec<u8>, row: &RowRef<'_>) {
+        if self.context.device_column.is_some() {
+            sql.extend_from_slice(format!("'{}',", row.batch.header.device).as_bytes());
+        }
+    }
+
+    /// ``WHERE `device`='…' AND ``, where rows say whose they are, or `WHERE `.
+    pub(crate) fn where_device(&self, sql: &mut Vec<u8>, device: &DeviceId) {
+        sql.extend_from_slice(b" WHERE ");
+        if let Some(name) = self.device_name() {
+            sql.extend_from_slice(format!("{name}='{device}' AND ").as_bytes());
+        }
     }
 
     pub(crate) fn key(&self, sql: &mut Vec<u8>, key: &Key<'_>) -> Result<(), PlanError> {
         sql.push(b'(');
+        self.device(sql, key.row());
         for index in 0..self.work.identity.len() {
             self.key_value(sql, key, index)?;
             sql.push(b',');
@@ -145,9 +168,11 @@ impl<'a> Writer<'a> {
             let wide = keys.clone().any(|key| is_wide_set(shape.kind, key.cell(nth, column)));
             if wide { as_number(&shape.name) } else { quote(&shape.name) }
         });
-        let names = names.collect::<Vec<_>>().join(",");
-        let head = format!("DELETE FROM {} WHERE ({names}) IN (", self.table);
-        let shape = Shape { head: &head, tail: ")", rows_max: KEYS_MAX };
+        let names: Vec<String> = self.device_name().into_iter().chain(names).collect();
+        let head = format!("DELETE FROM {} WHERE ({}) IN (", self.table, names.join(","));
+        // MariaDB reads the whole table for `(a,b) IN ((1,2))`, and not for two rows.
+        let in_pairs = names.len() > 1;
+        let shape = Shape { head: &head, tail: ")", rows_max: KEYS_MAX, in_pairs };
         self.rows(script, Expect::Success, shape, keys, |sql, key| self.key(sql, &key))
     }
 
@@ -160,11 +185,11 @@ impl<'a> Writer<'a> {
         script: &mut Script,
     ) -> Result<(), PlanError> {
         let names = self.columns.written.iter().map(|&index| quote(&self.shape(index).name));
-        let names = names.collect::<Vec<_>>().join(",");
+        let names = self.device_name().into_iter().chain(names).collect::<Vec<_>>().join(",");
         let word = if verb == Verb::Replace { "REPLACE" } else { "INSERT" };
         let head = format!("{word} INTO {} ({names}) VALUES ", self.table);
         let tail = if verb == Verb::Upsert { self.updates() } else { String::new() };
-        let shape = Shape { head: &head, tail: &tail, rows_max: usize::MAX };
+        let shape = Shape { head: &head, tail: &tail, rows_max: usize::MAX, in_pairs: false };
         self.rows(script, expect, shape, rows, |sql, row| self.image(sql, &row))
     }
 
@@ -228,6 +253,7 @@ impl<'a> Writer<'a> {
 
     fn image(&self, sql: &mut Vec<u8>, row: &RowRef<'_>) -> Result<(), PlanError> {
         sql.push(b'(');
+        self.device(sql, row);
         for &index in &self.columns.written {
             self.value(sql, index, row.image(index), Side::Image, |cell| row.bytes(cell))?;
             sql.push(b',');
@@ -238,7 +264,7 @@ impl<'a> Writer<'a> {
 
     /// ` WHERE … LIMIT 1` on every column, NULL being equal to NULL.
     fn equals(&self, sql: &mut Vec<u8>, old: &RowRef<'_>) -> Result<(), PlanError> {
-        sql.extend_from_slice(b" WHERE ");
+        self.where_device(sql, &old.batch.header.device);
         for &index in &self.columns.written {
             let (column, cell) = (self.shape(index), old.identity(index));
             let encoding = &self.columns.encodings[index];
@@ -263,7 +289,7 @@ impl<'a> Writer<'a> {
         &self,
         script: &mut Script,
         expect: Expect,
-        Shape { head, tail, rows_max }: Shape<'_>,
+        Shape { head, tail, rows_max, in_pairs }: Shape<'_>,
         rows: impl Iterator<Item = T>,
         mut write: impl FnMut(&mut Vec<u8>, T) -> Result<(), PlanError>,
     ) -> Result<(), PlanError> {
@@ -272,7 +298,7 @@ impl<'a> Writer<'a> {
             script.add(self.context.owner, expect, |sql| {
                 let start = sql.len();
                 sql.extend_from_slice(head.as_bytes());
-                let mut count = 0;
+                let (mut count, rows_start) = (0, sql.len());
                 while let Some(&row) = rows.peek() {
                     let end = sql.len();
                     write(sql, row)?;
@@ -285,6 +311,9 @@ impl<'a> Writer<'a> {
                     sql.push(b',');
                     count += 1;
                     rows.next();
+                }
+                if count == 1 && in_pairs {
+                    sql.extend_from_within(rows_start..);
                 }
                 sql.pop();
                 sql.extend_from_slice(tail.as_bytes());

@@ -1,11 +1,15 @@
 //! The configuration, checked once and then trusted.
 
-use crate::config::{Config, NatsConfig, RuleConfig, ShardConfig, StreamConfig};
+use crate::config::{
+    Config, LayoutName, MergedConfig, NatsConfig, RuleConfig, ShardConfig, StreamConfig,
+};
+use crate::merged::{Layout, Merged, PLACEHOLDER};
 use crate::route::{Candidate, IdRange, Labels, Routing, Rule};
 use mysql_async::{Opts, OptsBuilder, SslOpts};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The configuration, validated.
@@ -40,6 +44,8 @@ pub struct ShardSettings {
     pub lanes: usize,
     /// The database that holds the watermarks.
     pub bookkeeping: String,
+    /// How devices lie side by side in it.
+    pub layout: Layout,
 }
 
 /// The configuration contradicts itself.
@@ -84,7 +90,12 @@ impl Config {
             return Err(invalid("worker.lease_ttl_s", "must be 3 to 300"));
         }
         let routing = self.routing()?;
-        let shards = self.shards.iter().map(ShardConfig::validate).collect::<Result<_, _>>()?;
+        let layout = self.layout()?;
+        let shards = self
+            .shards
+            .iter()
+            .map(|shard| shard.validate(layout.as_ref()))
+            .collect::<Result<_, _>>()?;
         let worker_id = match self.worker.id {
             Some(id) if is_token(&id) => id,
             Some(_) => {
@@ -102,6 +113,37 @@ impl Config {
             grace: Duration::from_secs(self.worker.grace_s),
             listen: self.admin.listen,
         })
+    }
+
+    /// The names of the layout `merged`, where that is configured.
+    fn layout(&self) -> Result<Option<MergedConfig>, InvalidConfig> {
+        if self.layout == LayoutName::SchemaPerDevice {
+            return match self.merged {
+                Some(_) => {
+                    Err(invalid("merged", "belongs to layout = \"merged\": set both or none"))
+                }
+                None => Ok(None),
+            };
+        }
+        let merged = self.merged.clone().unwrap_or_default();
+        let rest = merged.database.replacen(PLACEHOLDER, "", 1);
+        if rest.len() == merged.database.len()
+            || rest.contains(['{', '}', '`'])
+            || rest.contains("__")
+        {
+            let fault = "must hold {database} once, and no '__', which marks a device's databases";
+            return Err(invalid("merged.database", fault));
+        }
+        let is_name = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+        if !(1..=64).contains(&merged.device_column.len())
+            || !merged.device_column.bytes().all(is_name)
+        {
+            return Err(invalid(
+                "merged.device_column",
+                "must be 1 to 64 characters of A-Z a-z 0-9 _",
+            ));
+        }
+        Ok(Some(merged))
     }
 
     fn routing(&self) -> Result<Routing, InvalidConfig> {
@@ -172,7 +214,7 @@ impl RuleConfig {
 }
 
 impl ShardConfig {
-    fn validate(&self) -> Result<ShardSettings, InvalidConfig> {
+    fn validate(&self, merged: Option<&MergedConfig>) -> Result<ShardSettings, InvalidConfig> {
         let key = |field: &str| format!("shards[{}].{field}", self.name);
         if !is_token(&self.name) {
             return Err(invalid(key("name"), "must be 1 to 64 characters of A-Z a-z 0-9 _ -"));
@@ -192,6 +234,13 @@ impl ShardConfig {
             opts: self.opts()?,
             lanes: self.lanes,
             bookkeeping: self.bookkeeping.clone(),
+            layout: merged.map_or(Layout::SchemaPerDevice, |merged| {
+                Layout::Merged(Arc::new(Merged {
+                    template: merged.database.clone(),
+                    device_column: merged.device_column.clone(),
+                    bookkeeping: self.bookkeeping.clone(),
+                }))
+            }),
         })
     }
 

@@ -98,6 +98,32 @@ fn what_contradicts_itself_is_refused_with_its_key() {
 }
 
 #[test]
+fn the_merged_layout_has_names_of_its_own() {
+    let merged = |more: &str| parse("merged", &format!("layout = \"merged\"\n{SMALL}{more}"));
+    let settings = merged("").expect("valid");
+    let names = settings.shards[0].layout.merged().expect("merged");
+    assert_eq!(
+        (names.template.as_str(), names.device_column.as_str()),
+        ("{database}", "device_id")
+    );
+    let settings =
+        merged("[merged]\ndatabase = \"fleet_{database}\"\ndevice_column = \"_device\"\n");
+    let names = settings.expect("valid").shards[0].layout.merged().cloned().expect("merged");
+    assert_eq!(names.database("app"), Ok("fleet_app".to_owned()));
+    for (more, key) in [
+        ("database = \"fleet\"", "merged.database"),
+        ("database = \"{database}{database}\"", "merged.database"),
+        ("database = \"a__{database}\"", "merged.database"),
+        ("device_column = \"device id\"", "merged.device_column"),
+    ] {
+        let error = merged(&format!("[merged]\n{more}\n")).expect_err(more);
+        assert!(error.starts_with(key), "{error}");
+    }
+    let error = parse("both", &format!("{SMALL}[merged]\n")).expect_err("refused");
+    assert!(error.starts_with("merged: belongs to layout"), "{error}");
+}
+
+#[test]
 fn an_unknown_key_is_refused() {
     let error = parse("unknown", &format!("{SMALL}lane = 4\n")).expect_err("refused");
     assert!(error.contains("lane"), "{error}");

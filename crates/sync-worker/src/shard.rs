@@ -1,5 +1,6 @@
 //! A shard outside of its lanes: who it holds, and what an operator asks of it.
 
+use crate::merged::remember::remember;
 use crate::migrate::{self, MigrateError};
 use crate::session::Session;
 use crate::settings::ShardSettings;
@@ -88,7 +89,11 @@ impl Shard {
         let mut migrated = self.migrated.lock().await;
         if !*migrated {
             let shard = || self.settings.name.clone();
-            let done = migrate::migrate(&mut session, &self.settings.bookkeeping).await;
+            let ShardSettings { bookkeeping, layout, .. } = &self.settings;
+            let mut done = migrate::migrate(&mut session, bookkeeping).await;
+            if done.is_ok() {
+                done = remember(&mut session, bookkeeping, layout).await;
+            }
             done.map_err(|source| ShardError::Migrate { shard: shard(), source })?;
             *migrated = true;
         }

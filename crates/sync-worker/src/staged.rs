@@ -27,8 +27,7 @@ pub(crate) fn is_staged(row: &RowRef<'_>, side: Side, columns: &[usize]) -> bool
     columns.iter().any(|&column| matches!(cell(row, side, column), Some(Cell::Staged { .. })))
 }
 
-/// Puts the staged values of a row together. `pieces` is the table of this device's pieces, as `… FROM …
-/// WHERE …` needs it.
+/// Puts the staged values of a row together out of the table `pieces`.
 pub(crate) fn assemble(
     row: &RowRef<'_>,
     side: Side,
@@ -37,6 +36,7 @@ pub(crate) fn assemble(
     owner: usize,
     script: &mut Script,
 ) -> Result<(), PlanError> {
+    let pieces = &format!("{pieces} WHERE device_id='{}'", row.batch.header.device);
     for &column in columns {
         let Some(Cell::Staged { part, count }) = cell(row, side, column) else { continue };
         let place = row.place(side).filter(|_| count > 0 && count <= PIECES_MAX);

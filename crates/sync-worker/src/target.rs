@@ -47,6 +47,11 @@ impl TargetTable {
         self.columns.get(&name.to_lowercase())
     }
 
+    /// True when nothing tells rows apart.
+    pub fn is_without_key(&self) -> bool {
+        self.primary_key.is_empty() && self.other_keys.is_empty()
+    }
+
     /// True when exactly these columns are the primary key, or without one a key in its place.
     pub fn has_key<'a>(&self, names: impl ExactSizeIterator<Item = &'a str>) -> bool {
         let names: Vec<String> = names.map(str::to_lowercase).collect();

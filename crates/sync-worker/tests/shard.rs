@@ -7,6 +7,7 @@ pub(crate) use tributary_sync_worker::apply::Target;
 use tributary_sync_worker::apply::{self, Outcome, Work};
 use tributary_sync_worker::catalog::Catalog;
 use tributary_sync_worker::ddl;
+use tributary_sync_worker::merged::Layout;
 use tributary_sync_worker::migrate::migrate;
 use tributary_sync_worker::session::Session;
 use tributary_sync_worker::watermark::{self, Parked, Watermark};
@@ -51,7 +52,8 @@ pub(crate) async fn target(flavour: Flavour) -> Target {
 pub(crate) async fn connect(server: &MySqlServer, database: &str) -> Target {
     let mut session = Session::connect(&opts(server)).await.expect("connects");
     migrate(&mut session, database).await.expect("migrates");
-    Target { session, catalog: Catalog::default(), database: database.to_owned() }
+    let layout = Layout::SchemaPerDevice;
+    Target { session, catalog: Catalog::default(), database: database.to_owned(), layout }
 }
 
 /// Applies batches as a lane does, DDL included. Returns the device's watermark.
@@ -87,6 +89,23 @@ pub(crate) async fn apply_all(
 pub(crate) async fn parked(target: &mut Target, device: &DeviceId, batches: &[&Batch]) -> Parked {
     let watermark = settle(target, device, batches).await.expect("the device has a row");
     watermark.parked.expect("the device is parked")
+}
+
+/// Applies batches up to a statement that cannot be run, parks the device as a lane does, and returns why.
+pub(crate) async fn stopped(target: &mut Target, device: &DeviceId, batches: &[&Batch]) -> Parked {
+    loop {
+        let outcomes = apply::apply(target, &[work(device, batches)]).await.expect("applies");
+        let Outcome { pass, .. } = outcomes.into_iter().next().expect("one device");
+        let barrier = pass.barrier.expect("a statement that cannot be run");
+        let stop = match ddl::apply(target, device, &barrier).await {
+            Ok(_) => continue,
+            Err(ddl::DdlError::Stop(stop)) => stop,
+            Err(error) => panic!("{error}"),
+        };
+        let parked = Work { park: Some(stop.clone()), ..work(device, batches) };
+        apply::apply(target, &[parked]).await.expect("parks");
+        return stop;
+    }
 }
 
 /// The rows of a query as text, columns joined with `|`, NULL as `~`.

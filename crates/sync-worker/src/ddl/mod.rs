@@ -18,6 +18,7 @@ mod snapshot;
 use crate::apply::Target;
 use crate::ddl::fingerprint::Fingerprint;
 use crate::mapping;
+use crate::merged::{Layout, carry, reconcile};
 use crate::pass::{Barrier, Task};
 use crate::sql_error::SqlError;
 use crate::watermark::{self, Intent, Parked, Watermark};
@@ -112,6 +113,9 @@ pub async fn execute(
 ) -> Result<(), DdlError> {
     match &barrier.task {
         Task::Run(order) => {
+            if let Layout::Merged(merged) = target.layout.clone() {
+                carry::before(target, &merged, device, order).await?;
+            }
             if barrier.header.end.items() > 0 {
                 snapshot::make_way(target, device, order).await?;
             }
@@ -166,12 +170,20 @@ pub async fn finish(
     barrier: &Barrier<'_>,
 ) -> Result<Option<Watermark>, DdlError> {
     let stop = cascade::check(target, device, barrier).await.map_err(DdlError::Bookkeeping)?;
+    let layout = target.layout.clone();
+    if let Layout::Merged(merged) = &layout {
+        reconcile::after(target, merged, device, &barrier.task).await?;
+    }
     let Some(mut row) = lock_row(target, device, barrier).await? else {
         return Ok(None);
     };
     row.advance(barrier.after, barrier.header);
     row.shape_generation += 1;
     row.parked = stop;
+    if let Layout::Merged(merged) = &layout {
+        let carried = carry::after(target, merged, device, &barrier.task).await;
+        carry::undone(target, carried).await?;
+    }
     if let Task::Databases(_) = barrier.task {
         // The device's code follows, and so do the pieces of whatever is still to come.
         let book = quote(&target.database);
@@ -217,7 +229,7 @@ async fn end(target: &mut Target, how: &[u8]) -> Result<(), DdlError> {
 }
 
 /// The name of a device's database at the target. Too long a name was refused before.
-fn mapped(device: &DeviceId, database: &str) -> String {
+pub(crate) fn mapped(device: &DeviceId, database: &str) -> String {
     mapping::database(device, database)
         .unwrap_or_else(|| format!("{device}{}{database}", mapping::SEPARATOR))
 }

@@ -6,6 +6,7 @@ use crate::catalog::place;
 use crate::ddl::run::{self, LIMIT};
 use crate::ddl::{DdlError, fingerprint, mapped};
 use crate::literal::quoted;
+use crate::merged::{Layout, carry};
 use crate::pass::Order;
 use crate::sql_error::SqlError;
 use std::collections::HashSet;
@@ -34,16 +35,30 @@ pub(super) async fn define(
     let order = &Order { statement: &statement, ddl: order.ddl.clone() };
     let own = mapped(device, database);
     match kind(target, &own, table).await.map_err(DdlError::Bookkeeping)? {
-        None => {}
+        None => clear(target, device, database, table).await?,
         Some(Kind::Table) => {
             if is_same(target, device, header, order, database, table).await? {
                 return Ok(());
             }
+            clear(target, device, database, table).await?;
             drop_object(target, Kind::Table, &own, table).await?;
         }
         Some(kind) => drop_object(target, kind, &own, table).await?,
     }
     run::execute(target, device, header, order).await
+}
+
+/// In the merged layout a table's rows go before its definition does: there they are elsewhere.
+async fn clear(
+    target: &mut Target,
+    device: &DeviceId,
+    database: &str,
+    table: &str,
+) -> Result<(), DdlError> {
+    match target.layout.clone() {
+        Layout::SchemaPerDevice => Ok(()),
+        Layout::Merged(merged) => carry::clear(target, &merged, device, database, table).await,
+    }
 }
 
 /// Makes the wanted table elsewhere and compares.
