@@ -42,7 +42,7 @@ pub enum ShardError {
 /// A shard that did not answer is left alone for so long.
 const REST: Duration = Duration::from_secs(5);
 /// Who waits so long for an answer asks whether the shard answers at all.
-const DOUBT: Duration = Duration::from_secs(2);
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// A shard, with one connection for questions.
 #[derive(Debug)]

@@ -10,19 +10,22 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 use tributary_sync_worker::operate;
 use tributary_testkit::{Flavour, MySqlServer};
-use tributary_wire::{ColumnKind, DeviceId, Directive, HeartbeatReply};
+use tributary_wire::{ColumnKind, DeviceId, Directive, HeartbeatReply, partition};
 
-/// How long the faults last: `TRIBUTARY_FAULT_SECONDS`, or 12.
+/// How long the faults last: `TRIBUTARY_FAULT_SECONDS`, or 16.
 fn fault() -> Duration {
     let given = std::env::var("TRIBUTARY_FAULT_SECONDS").ok();
     let given = given.map(|text| text.parse().expect("TRIBUTARY_FAULT_SECONDS is a number"));
-    Duration::from_secs(given.unwrap_or(12))
+    Duration::from_secs(given.unwrap_or(16))
 }
 
 /// Devices that live on the shard that is well, and are well; more than there are lanes.
 const HEALTHY: usize = 10;
 /// Devices that join while a shard hangs that may hold them; more than there are partitions.
 const NEWCOMERS: usize = 24;
+
+/// Messages for the shard that hangs: more than its lane and its partition take in.
+const FLOOD: i64 = 1200;
 
 struct Fleet {
     client: Client,
@@ -96,7 +99,15 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
     let on = |id: &DeviceId, shard| {
         format!("[[routing.rules]]\nkind = \"pin\"\ndevice = \"{id}\"\nshard = \"{shard}\"\n")
     };
+    // In a partition with a device that is well.
+    let mut flood = loop {
+        let device = Device::new(&unique("flood"));
+        if partition(&device.id, 8) == partition(&healthy[0].id, 8) {
+            break device;
+        }
+    };
     rules += &on(&away.id, "hung");
+    rules += &on(&flood.id, "hung");
     for device in healthy.iter().chain([&refused, &locked]).chain(&newcomers) {
         rules += &on(&device.id, "well");
     }
@@ -104,7 +115,7 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
     let configuration = Setup { more: &rules, ..setup("w", nats.url(), &shards, &book) };
     let worker = start(&configuration).await;
     let client = connect(&nats).await;
-    for device in healthy.iter_mut().chain([&mut refused, &mut locked, &mut away]) {
+    for device in healthy.iter_mut().chain([&mut refused, &mut locked, &mut away, &mut flood]) {
         device.ddl(SIMPLE);
         publish(&client, &device.id.clone(), device.seal()).await;
     }
@@ -112,6 +123,7 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
         eventually(mysql, &select(&device.id), &[]).await;
     }
     eventually(&hung, &select(&away.id), &[]).await;
+    eventually(&hung, &select(&flood.id), &[]).await;
     let mut fleet =
         Fleet { client: client.clone(), round: 0, newcomers: Vec::new(), joined: Vec::new() };
     let mut others = [&mut refused, &mut locked, &mut away];
@@ -138,6 +150,10 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
         publish(&client, &device.id.clone(), device.seal()).await;
     }
     fleet.publish(healthy.iter_mut()).await;
+    for id in 1..=FLOOD {
+        flood.insert(&simple("t"), row(id, "x"));
+        publish(&client, &flood.id.clone(), flood.seal()).await;
+    }
     let during = fleet.rounds(mysql, &mut healthy, &mut others, fault()).await;
     println!(
         "rounds in {:?}: {} before, {} during; median {:?} and {:?}, slowest {:?} and {:?}",
@@ -149,7 +165,7 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
         before[before.len() - 1],
         during[during.len() - 1],
     );
-    assert!(during.len() * 4 >= before.len(), "{before:?} before, {during:?} during");
+    assert!(during.len() * 6 >= before.len(), "{before:?} before, {during:?} during");
     let id = &others[1].id;
     let first = try_query(mysql, &format!("SELECT v FROM `{id}__app`.t WHERE id=1")).await;
     assert_eq!(first.expect("rows"), ["x"], "the lock was held all the time");
@@ -168,6 +184,7 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
         complete(mysql, &device.id, fleet.round).await;
     }
     complete(&hung, &others[2].id, fleet.round).await;
+    complete(&hung, &flood.id, FLOOD).await;
     assert_eq!(fleet.joined.len(), NEWCOMERS);
     for id in &fleet.joined {
         complete(mysql, id, 1).await;
