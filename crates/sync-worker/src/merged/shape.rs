@@ -208,14 +208,9 @@ fn note_expressions(columns: &mut [Column], definition: &str) {
 
 /// What stands before the parenthesis that closes.
 fn balanced(text: &str) -> Option<&str> {
-    let (mut depth, mut quote, mut escaped) = (0u32, None, false);
-    for (at, c) in text.char_indices() {
+    let mut depth = 0u32;
+    for (at, c, quote) in quoting(text) {
         match (quote, c) {
-            _ if escaped => escaped = false,
-            (Some('\'' | '"'), '\\') => escaped = true,
-            (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"' | '`') => quote = Some(c),
             (None, '(') => depth += 1,
             (None, ')') if depth == 0 => return Some(&text[..at]),
             (None, ')') => depth -= 1,
@@ -223,6 +218,27 @@ fn balanced(text: &str) -> Option<&str> {
         }
     }
     None
+}
+
+/// True when nothing but names is beyond ASCII.
+pub(crate) fn has_plain_literals(expression: &str) -> bool {
+    quoting(expression).all(|(_, c, quote)| c.is_ascii() || quote == Some('`'))
+}
+
+/// The characters, where they stand, and the quote that they stand in.
+fn quoting(text: &str) -> impl Iterator<Item = (usize, char, Option<char>)> {
+    let (mut quote, mut escaped) = (None, false);
+    text.char_indices().map(move |(at, c)| {
+        let inside = quote;
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some('\'' | '"'), '\\') => escaped = true,
+            (Some(open), _) if c == open => quote = None,
+            (None, '\'' | '"' | '`') => quote = Some(c),
+            _ => {}
+        }
+        (at, c, inside)
+    })
 }
 
 /// Of an index: its name, a column, the length of a prefix, unique, the method, never NULL.
@@ -284,5 +300,13 @@ mod tests {
         assert_eq!(balanced("(`a` + `b`)) STORED"), Some("(`a` + `b`)"));
         assert_eq!(balanced("concat(`a)`,')\\'') ) VIRTUAL"), Some("concat(`a)`,')\\'') "));
         assert_eq!(balanced("(`a`"), None);
+    }
+
+    #[test]
+    fn literals_beyond_ascii_are_told_from_names() {
+        assert!(has_plain_literals("concat(`größe`,'g\\'`')"));
+        assert!(
+            !has_plain_literals("concat(`a`,'ß')") && !has_plain_literals("concat('`','ß','`')")
+        );
     }
 }

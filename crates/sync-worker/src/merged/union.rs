@@ -6,7 +6,7 @@
 //! foreign keys, checks, defaults or AUTO_INCREMENT. Nothing is dropped or made narrower.
 
 use crate::merged::column::Type;
-use crate::merged::shape::{Column, Index, Key, MIXED, Shape};
+use crate::merged::shape::{self, Column, Index, Key, MIXED, Shape};
 use crate::watermark::Parked;
 use tributary_schema::quote;
 
@@ -48,6 +48,12 @@ pub struct Place<'a> {
 pub fn steps(place: Place<'_>, own: &Shape, shared: Option<&Shape>) -> Result<Steps, Parked> {
     if let Some(column) = own.column(place.device_column) {
         return Err(place.taken(&column.name));
+    }
+    let is_unreadable = |column: &&Column| {
+        column.generated.as_ref().is_some_and(|it| !shape::has_plain_literals(it))
+    };
+    if let Some(column) = own.columns.iter().find(is_unreadable) {
+        return Err(place.unreadable(column));
     }
     let Some(shared) = shared else {
         let table = Some(create(place, own));
@@ -224,6 +230,18 @@ impl Place<'_> {
                 self.database, self.table
             ),
             remedy: "leave the table out with the device's filter and begin anew; or hold the fleet on a new shard with another merged.device_column".to_owned(),
+        }
+    }
+
+    /// MySQL writes a literal of another character set in that one's bytes, and MariaDB does not say which
+    /// one it is.
+    fn unreadable(&self, column: &Column) -> Parked {
+        Parked {
+            reason: format!(
+                "column {} of table {}.{} is computed by an expression with text beyond ASCII, which the server does not say for certain",
+                column.name, self.database, self.table
+            ),
+            remedy: "leave the table out with the device's filter and begin anew, or hold the device on a shard of the layout schema_per_device".to_owned(),
         }
     }
 
