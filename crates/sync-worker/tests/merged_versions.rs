@@ -110,6 +110,87 @@ async fn a_generated_column_is_computed_where_its_table_is_shared() {
     }
 }
 
+#[tokio::test]
+async fn names_members_and_expressions_beyond_ascii_are_the_devices() {
+    for flavour in Flavour::ALL {
+        let (mut target, app) = target(flavour).await;
+        let mut devices = [device(), device()];
+        for device in &mut devices {
+            ddl(
+                &mut target,
+                device,
+                &["CREATE TABLE `größe` (id INT PRIMARY KEY, `é` ENUM('à','\\\\','/*') CHARACTER SET latin1, \
+                   g VARCHAR(20) CHARACTER SET utf8mb4 AS (CONCAT(`é`, '!')) STORED)"],
+            )
+            .await;
+            let columns = vec![
+                column("id", ColumnKind::Integer),
+                column("é", ColumnKind::Enum),
+                column("g", ColumnKind::Text),
+            ];
+            let t = table("größe", columns, 1);
+            for member in 1..=3 {
+                device.insert(&t, vec![int(member), int(member), text("computed")]);
+            }
+            settled(&mut target, device).await;
+        }
+        // One device's list becomes longer.
+        ddl(
+            &mut target,
+            &mut devices[0],
+            &["ALTER TABLE `größe` MODIFY `é` ENUM('à','\\\\','/*','ñ') CHARACTER SET latin1"],
+        )
+        .await;
+        let t = format!("{app}.`größe`");
+        for device in &devices {
+            let columns = "id, CONVERT(`é` USING utf8mb4), CONVERT(g USING utf8mb4)";
+            let found = rows(&mut target, device, columns, &t).await;
+            assert_eq!(found, ["1|à|à!", "2|\\|\\!", "3|/*|/*!"], "{flavour}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expression_that_cannot_be_read_back_parks() {
+    const LATIN: &str = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9) CHARACTER SET latin1, \
+                         g VARCHAR(20) CHARACTER SET latin1 AS (CONCAT(v, 'ß')) STORED)";
+    for flavour in Flavour::ALL {
+        let (mut target, _) = target(flavour).await;
+        let (_, stop) = refused(&mut target, &mut device(), LATIN).await;
+        assert!(stop.reason.contains("text beyond ASCII"), "{}", stop.reason);
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_gets_another_key_is_made_anew_where_no_other_device_has_it() {
+    for flavour in Flavour::ALL {
+        let (mut target, app) = target(flavour).await;
+        let mut own = device();
+        let collation = "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci";
+        ddl(&mut target, &mut own, &[SIMPLE, collation]).await;
+        own.transaction(&simple("t"), &[row(1, "a"), row(2, "b")].map(Change::Insert));
+        settled(&mut target, &mut own).await;
+        let alter =
+            "ALTER TABLE t MODIFY v VARCHAR(100) NOT NULL, DROP PRIMARY KEY, ADD PRIMARY KEY (v)";
+        let (batch, stop) = refused(&mut target, &mut own, alter).await;
+        assert!(
+            stop.reason.contains("primary key (v) at the device"),
+            "{flavour}: {}",
+            stop.reason
+        );
+        assert!(stop.remedy.contains("drop it at the shard"), "{}", stop.remedy);
+        run(&mut target, &format!("DROP TABLE {app}.t")).await;
+        release(&mut target, &own).await;
+        apply_all(&mut target, &own.id, &[&batch]).await;
+        let columns = simple("t").columns.iter().rev().cloned().collect();
+        let by_v = table("t", columns, 1);
+        own.transaction(&by_v, &[Change::Update(vec![text("a"), int(1)], vec![text("a"), int(3)])]);
+        settled(&mut target, &mut own).await;
+        let found = rows(&mut target, &own, "id, v", &format!("{app}.t")).await;
+        assert_eq!(found, ["2|b", "3|a"], "{flavour}");
+    }
+}
+
 async fn refused(target: &mut Target, device: &mut Device, sql: &str) -> (Batch, Parked) {
     device.ddl(sql);
     let batch = device.batch();

@@ -72,8 +72,7 @@ const DECIMAL_MAX: (u32, u32) = (65, 30);
 impl Type {
     /// Reads what `information_schema.columns.column_type` says.
     pub fn read(column_type: &str) -> Self {
-        // MariaDB says COMPRESSED in a comment: how it is stored, not what.
-        let text = column_type.split("/*").next().unwrap_or_default().trim();
+        let text = stored_plainly(column_type);
         let other = || Self::Other(text.to_owned());
         let (word, rest) = text.split_at(text.find(['(', ' ']).unwrap_or(text.len()));
         let unsigned = rest.ends_with("unsigned") || rest.contains(" unsigned ");
@@ -192,6 +191,14 @@ impl Type {
     /// A text of no fixed length.
     pub fn is_text(&self) -> bool {
         matches!(self, Self::Char { fixed: false, .. } | Self::Text(_))
+    }
+}
+
+/// Without the comment in which MariaDB says COMPRESSED: how it is stored, not what.
+fn stored_plainly(column_type: &str) -> &str {
+    match column_type.strip_suffix("*/").and_then(|text| text.rsplit_once(" /*")) {
+        Some((text, _)) => text,
+        None => column_type,
     }
 }
 

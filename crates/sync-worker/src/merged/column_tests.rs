@@ -23,6 +23,7 @@ fn what_is_wider_holds_both() {
         ("datetime", "datetime(6)", "datetime(6)"),
         ("enum('a','b')", "enum('a','b','c')", "enum('a','b','c')"),
         ("set('x')", "set('x','it''s, y')", "set('x','it''s, y')"),
+        ("set('/* x */','y')", "set('/* x */')", "set('/* x */','y')"),
         ("bit(3)", "bit(9)", "bit(9)"),
         ("text /*M!100301 COMPRESSED*/", "text", "text"),
     ] {

@@ -9,7 +9,9 @@
 
 pub mod carry;
 pub mod column;
+mod expression;
 pub(crate) mod gather;
+mod reasons;
 pub mod reconcile;
 pub mod remember;
 pub mod shape;

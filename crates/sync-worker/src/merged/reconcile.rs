@@ -99,6 +99,15 @@ async fn left(
 
 async fn bring(target: &mut Target, place: Place<'_>, own: &Shape) -> Result<(), DdlError> {
     let Some(steps) = left(&mut target.session, place, own).await? else { return Ok(()) };
+    // The server's account of members and expressions is in this character set, and rows are written in none.
+    let names = target.session.run("set up the session", b"SET NAMES utf8mb4").await;
+    names.map_err(DdlError::Bookkeeping)?;
+    let outcome = take(target, place, steps).await;
+    target.session.reset().await.map_err(DdlError::Bookkeeping)?;
+    outcome
+}
+
+async fn take(target: &mut Target, place: Place<'_>, steps: Steps) -> Result<(), DdlError> {
     if let Some(sql) = steps.table {
         note(target, place).await.map_err(DdlError::Bookkeeping)?;
         let outcome =

@@ -2,6 +2,7 @@
 
 use crate::catalog::place;
 use crate::merged::column::Type;
+use crate::merged::expression::balanced;
 use crate::session::Session;
 use crate::sql_error::SqlError;
 use mysql_async::Row;
@@ -206,25 +207,6 @@ fn note_expressions(columns: &mut [Column], definition: &str) {
     }
 }
 
-/// What stands before the parenthesis that closes.
-fn balanced(text: &str) -> Option<&str> {
-    let (mut depth, mut quote, mut escaped) = (0u32, None, false);
-    for (at, c) in text.char_indices() {
-        match (quote, c) {
-            _ if escaped => escaped = false,
-            (Some('\'' | '"'), '\\') => escaped = true,
-            (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"' | '`') => quote = Some(c),
-            (None, '(') => depth += 1,
-            (None, ')') if depth == 0 => return Some(&text[..at]),
-            (None, ')') => depth -= 1,
-            _ => {}
-        }
-    }
-    None
-}
-
 /// Of an index: its name, a column, the length of a prefix, unique, the method, never NULL.
 type Part = (String, Option<String>, Option<u32>, bool, String, bool);
 
@@ -273,16 +255,4 @@ fn take<T: FromValue>(row: &mut Row, index: usize) -> Option<T> {
 fn text(row: &mut Row, index: usize) -> Option<String> {
     let bytes: Vec<u8> = take::<Option<Vec<u8>>>(row, index)??;
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_expression_ends_where_its_parenthesis_closes() {
-        assert_eq!(balanced("(`a` + `b`)) STORED"), Some("(`a` + `b`)"));
-        assert_eq!(balanced("concat(`a)`,')\\'') ) VIRTUAL"), Some("concat(`a)`,')\\'') "));
-        assert_eq!(balanced("(`a`"), None);
-    }
 }

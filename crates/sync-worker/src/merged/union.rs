@@ -6,6 +6,7 @@
 //! foreign keys, checks, defaults or AUTO_INCREMENT. Nothing is dropped or made narrower.
 
 use crate::merged::column::Type;
+use crate::merged::expression;
 use crate::merged::shape::{Column, Index, Key, MIXED, Shape};
 use crate::watermark::Parked;
 use tributary_schema::quote;
@@ -48,6 +49,12 @@ pub struct Place<'a> {
 pub fn steps(place: Place<'_>, own: &Shape, shared: Option<&Shape>) -> Result<Steps, Parked> {
     if let Some(column) = own.column(place.device_column) {
         return Err(place.taken(&column.name));
+    }
+    let is_unreadable = |column: &&Column| {
+        column.generated.as_ref().is_some_and(|it| !expression::has_plain_literals(it))
+    };
+    if let Some(column) = own.columns.iter().find(is_unreadable) {
+        return Err(place.unreadable(column));
     }
     let Some(shared) = shared else {
         let table = Some(create(place, own));
@@ -215,77 +222,6 @@ impl Place<'_> {
     /// The table's name, quoted.
     pub fn name(&self) -> String {
         format!("{}.{}", quote(self.database), quote(self.table))
-    }
-
-    fn taken(&self, column: &str) -> Parked {
-        Parked {
-            reason: format!(
-                "table {}.{} has a column {column} at the device, the name by which the merged layout calls the device",
-                self.database, self.table
-            ),
-            remedy: "leave the table out with the device's filter and begin anew; or hold the fleet on a new shard with another merged.device_column".to_owned(),
-        }
-    }
-
-    fn not_ours(&self) -> Parked {
-        Parked {
-            reason: format!(
-                "table {}.{} exists at the shard and does not begin with the column {}: it is none of the merged layout's",
-                self.database, self.table, self.device_column
-            ),
-            remedy: "rename or drop that table at the shard, then release the device".to_owned(),
-        }
-    }
-
-    fn other_key(&self, own: &Key, shared: &Key) -> Parked {
-        Parked {
-            reason: format!(
-                "table {}.{} has {} at the device and {} at the devices that came before",
-                self.database,
-                self.table,
-                own.text(),
-                shared.text()
-            ),
-            remedy: "where no other device uses the table any more, drop it at the shard and release the device; otherwise leave the table out with the device's filter and begin anew, or hold the device on another shard".to_owned(),
-        }
-    }
-
-    fn conflict(&self, own: &Column, shared: &Column, has_key: bool) -> Parked {
-        let by_text = has_key
-            && own.generated.is_none()
-            && shared.generated.is_none()
-            && own.data.is_said_by_text() | shared.data.is_said_by_text();
-        let remedy = if by_text {
-            "at the shard, let the column hold both as text (ALTER TABLE … MODIFY … LONGTEXT COMMENT 'mixed'), then release the device; or leave the table out with the device's filter and begin anew"
-        } else {
-            "at the shard, give the column a type that holds both where there is one, then release the device; otherwise leave the table out with the device's filter and begin anew, or hold the device on another shard"
-        };
-        Parked {
-            reason: format!(
-                "column {} of table {}.{} is {} at the device and {} at the devices that came before",
-                own.name,
-                self.database,
-                self.table,
-                own.describe(),
-                shared.describe()
-            ),
-            remedy: remedy.to_owned(),
-        }
-    }
-}
-
-// === impl Column ===
-
-impl Column {
-    fn describe(&self) -> String {
-        let mut text = self.text.clone();
-        if let Some((_, collation)) = &self.collation {
-            text = format!("{text} collate {collation}");
-        }
-        if let Some(generated) = &self.generated {
-            text = format!("{text} as {generated}");
-        }
-        text
     }
 }
 
