@@ -106,10 +106,9 @@ async fn lock(
     target: &mut Target,
     works: &[Work<'_>],
 ) -> Result<HashMap<DeviceId, Watermark>, SqlError> {
-    target.session.run("begin", b"START TRANSACTION").await?;
     let devices: Vec<&DeviceId> = works.iter().map(|work| work.device).collect();
     let sql = watermark::select(&target.database, &devices, true);
-    let rows = target.session.rows("lock the watermarks", &sql).await?;
+    let rows = target.session.begin_with("lock the watermarks", &sql).await?;
     Ok(watermark::parse(rows)?.into_iter().collect())
 }
 

@@ -233,14 +233,15 @@ impl Executor {
         }
     }
 
-    /// The data were refused: in a group each device is tried alone; a device alone is looked at once
-    /// more, with a fresh picture of its tables, then parked.
+    /// The data were refused: a group is tried in halves, down to the device at fault; a device alone is
+    /// looked at once more, with a fresh picture of its tables, then parked.
     fn refused(&mut self, failure: &Failure, jobs: &mut Vec<Job>, groups: &mut VecDeque<Vec<Job>>) {
         if let Some(target) = &mut self.target {
             target.catalog.clear();
         }
         if jobs.len() > 1 {
-            split(jobs, groups);
+            groups.push_front(jobs.split_off(jobs.len() / 2));
+            groups.push_front(std::mem::take(jobs));
             return;
         }
         for job in jobs.iter_mut() {

@@ -156,6 +156,31 @@ impl Session {
         self.rows_within(operation, sql, ANSWER).await
     }
 
+    /// Begins a transaction with a question, in one round trip.
+    ///
+    /// # Errors
+    /// As of [`Session::rows`]; the transaction may have begun.
+    pub async fn begin_with<T>(
+        &mut self,
+        operation: &'static str,
+        sql: &str,
+    ) -> Result<Vec<T>, SqlError>
+    where
+        T: FromRow + Send + 'static,
+    {
+        let sql = format!("START TRANSACTION;{sql}");
+        let exchange = async {
+            let mut results = self.conn.query_iter(sql).await?;
+            results.for_each(drop).await?;
+            results.collect_and_drop::<Row>().await
+        };
+        let rows = timeout(ANSWER, exchange)
+            .await
+            .map_err(|_| SqlError::Timeout { operation, after: ANSWER })?
+            .map_err(|error| SqlError::new(operation, error))?;
+        typed(operation, rows)
+    }
+
     /// [`Session::rows`] of a statement that takes no time on a healthy server.
     ///
     /// # Errors
@@ -184,8 +209,7 @@ impl Session {
             .await
             .map_err(|_| SqlError::Timeout { operation, after: limit })?
             .map_err(|error| SqlError::new(operation, error))?;
-        let rows = rows.into_iter().map(T::from_row_opt).collect::<Result<_, _>>();
-        rows.map_err(|_| SqlError::unreadable(operation))
+        typed(operation, rows)
     }
 
     /// Runs a script, and checks that each statement did what it had to.
@@ -272,6 +296,11 @@ enum Fault {
 }
 
 /// Sends a packet and reads one answer per statement. `done` counts those before the one that failed.
+fn typed<T: FromRow>(operation: &'static str, rows: Vec<Row>) -> Result<Vec<T>, SqlError> {
+    let rows = rows.into_iter().map(T::from_row_opt).collect::<Result<_, _>>();
+    rows.map_err(|_| SqlError::unreadable(operation))
+}
+
 async fn run_packet(
     conn: &mut Conn,
     script: &Script,
