@@ -78,9 +78,14 @@ async fn compare(
     // With no delay asked for, the proxy would be all that is measured.
     let port = if round_trip_ms == 0 { server.port() } else { proxy.addr().port() };
     let url = format!("mysql://tributary:tributary@127.0.0.1:{port}");
-    let mut measured = [const { (Vec::new(), Vec::new()) }; WAYS.len()];
+    // Row by row, which is what `exec_batch` does on MySQL, costs a round trip each.
+    let is_hopeless = |way: &Way| {
+        matches!(way, Way::Bulk) && flavour == Flavour::MySql && round_trip_ms > 0
+    };
+    let ways: Vec<Way> = WAYS.into_iter().filter(|way| !is_hopeless(way)).collect();
+    let mut measured = vec![(Vec::new(), Vec::new()); ways.len()];
     for _ in 0..arguments.rounds {
-        for (way, (inserts, upserts)) in WAYS.iter().zip(&mut measured) {
+        for (way, (inserts, upserts)) in ways.iter().zip(&mut measured) {
             let mut admin = Conn::new(Opts::from_url(&server.admin_url())?).await?;
             for statement in telemetry::TABLES {
                 admin.query_drop(*statement).await?;
@@ -94,7 +99,7 @@ async fn compare(
             }
         }
     }
-    for (way, (inserts, upserts)) in WAYS.iter().zip(measured) {
+    for (way, (inserts, upserts)) in ways.iter().zip(measured) {
         let rate = |seconds| f64::from(arguments.rows) / median(seconds);
         println!(
             "{{\"bench\":\"writers\",\"server\":\"{flavour}\",\"round_trip_ms\":{round_trip_ms},\"way\":\"{way:?}\",\"inserted_rows_per_second\":{:.0},\"updated_rows_per_second\":{:.0}}}",
