@@ -11,6 +11,7 @@ use async_nats::{Client, ConnectOptions, Event, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Deserialize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -221,7 +222,7 @@ async fn options(config: &NatsConfig, device: &DeviceId) -> Result<ConnectOption
         .custom_inbox_prefix(device.inbox_prefix())
         .retry_on_initial_connect()
         .ping_interval(Duration::from_secs(10))
-        .reconnect_delay_callback(reconnect_delay);
+        .reconnect_delay_callback(delays());
     if let (Some(user), Some(password)) = (&config.user, &config.password) {
         options = options.user_and_password(user.clone(), password.expose().to_owned());
     }
@@ -234,6 +235,15 @@ async fn options(config: &NatsConfig, device: &DeviceId) -> Result<ConnectOption
         options = options.add_root_certificates(path.clone());
     }
     Ok(options)
+}
+
+/// No delay for a process that starts, which connects alone.
+fn delays() -> impl Fn(usize) -> Duration {
+    let has_started = AtomicBool::new(false);
+    move |attempt| match has_started.swap(true, Ordering::Relaxed) {
+        false => Duration::ZERO,
+        true => reconnect_delay(attempt),
+    }
 }
 
 /// Full jitter up to 30 s: ten thousand devices that lost the same server must not return as one.

@@ -96,9 +96,14 @@ async fn ask(agent: &mut Agent, facts: &Facts) -> Cloud {
         let again_at = Instant::now() + QUESTION_INTERVAL;
         // Acknowledgements of an attempt that is over, and silence, are no answers.
         while let Ok(answer) = timeout_at(again_at, agent.link.answer()).await {
-            if let Answer::Heartbeat(reply) = answer {
-                agent.readiness.set_ready("cloud", Ok(()));
-                return session::cloud(reply);
+            match answer {
+                Answer::Heartbeat(reply) => {
+                    agent.readiness.set_ready("cloud", Ok(()));
+                    return session::cloud(reply);
+                }
+                // What was asked before that has not been sent.
+                Answer::Connected => break,
+                _ => {}
             }
         }
     }

@@ -14,8 +14,8 @@ use tributary_wire::{Batch, DeviceId};
 
 /// Batches that may wait for a lane.
 const QUEUE_BATCHES: usize = 512;
-/// Memory that the batches of a lane may take, waiting or in hand, in KiB.
-const QUEUE_KIB: usize = 32 << 10;
+/// Memory that the batches of a lane may take, waiting or in hand, in KiB: two transactions' worth.
+const QUEUE_KIB: usize = 16 << 10;
 /// Batches and bytes that go into one transaction.
 const GROUP_BATCHES: usize = 256;
 const GROUP_BYTES: usize = 8 << 20;

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use tributary_schema::quote;
 use tributary_wire::{DeviceId, Position};
 
-/// Multi-row statements are made about this long: longer ones gain nothing more.
-const STATEMENT_BYTES: usize = 1 << 20;
+/// Multi-row statements are made about this long. The server keeps a tree of all of a statement's values:
+/// of 1 MiB it takes a fifth longer a row than of 64 KiB, and of 32 KiB no less.
+const STATEMENT_BYTES: usize = 64 << 10;
 
 /// Adds what all passes do. Returns those that cannot be written, by their place, and why their devices
 /// have to be parked; of them nothing is added.
