@@ -88,7 +88,8 @@ fn readings(shape: &Arc<TableShape>) -> BatchBuilder {
             let [key, sensor, at, value, unit] = &mut columns.images[..] else { return Err(()) };
             key.push_int(id);
             sensor.push_int(id % 97);
-            at.push_bytes(b"2026-01-01 00:00:00.000");
+            // MySQL's packing of 2026-01-01 and some minutes: see `ColumnKind::DateTime`.
+            at.push_int(((((2026 * 13 + 1) << 5 | 1) << 17) | (id % 60) << 6) << 24);
             #[expect(clippy::cast_precision_loss, reason = "a small number")]
             value.push_f64(id as f64 / 7.0);
             unit.push_bytes(b"celsius");

@@ -54,8 +54,13 @@ pub fn write(
     }
     use ColumnKind::*;
     match (column.kind, cell) {
-        (Integer | Bit | Year | Enum | Set, Cell::Int(value)) => text(out, value),
-        (Integer | Bit | Set, Cell::UInt(value)) => text(out, value),
+        (Integer | Bit | Year | Enum | Set, Cell::Int(value)) => {
+            if value < 0 {
+                out.push(b'-');
+            }
+            digits(out, value.unsigned_abs(), 1);
+        }
+        (Integer | Bit | Set, Cell::UInt(value)) => digits(out, value, 1),
         // With an exponent it is a DOUBLE to the server; without one it would be a DECIMAL.
         (Float, Cell::F32(value)) if value.is_finite() => {
             text(out, format_args!("{:e}", f64::from(value)));
@@ -109,21 +114,28 @@ pub(crate) fn variable(out: &mut Vec<u8>, name: &str, encoding: &Encoding) {
 pub fn quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(bytes.len() + 2);
     out.push(b'\'');
-    for &byte in bytes {
-        let escape = match byte {
-            0 => b'0',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            0x1a => b'Z',
-            b'\\' | b'\'' | b'"' => byte,
-            _ => {
-                out.push(byte);
-                continue;
-            }
-        };
+    let mut rest = bytes;
+    while let Some((at, escape)) =
+        rest.iter().enumerate().find_map(|(at, b)| Some((at, escape(*b)?)))
+    {
+        out.extend_from_slice(&rest[..at]);
         out.extend_from_slice(&[b'\\', escape]);
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
     out.push(b'\'');
+}
+
+/// What stands behind a backslash for a byte that may not stand for itself.
+fn escape(byte: u8) -> Option<u8> {
+    match byte {
+        0 => Some(b'0'),
+        b'\n' => Some(b'n'),
+        b'\r' => Some(b'r'),
+        0x1a => Some(b'Z'),
+        b'\\' | b'\'' | b'"' => Some(byte),
+        _ => None,
+    }
 }
 
 /// Digits, at most one point, an optional sign: nothing that could end the literal.
@@ -139,16 +151,21 @@ fn is_decimal(bytes: &[u8]) -> bool {
 fn date(out: &mut Vec<u8>, packed: i64) -> Option<()> {
     let packed = u32::try_from(packed).ok()?;
     let (year, month, day) = (packed >> 9, (packed >> 5) & 15, packed & 31);
-    (year <= 9999).then(|| text(out, format_args!("'{year:04}-{month:02}-{day:02}'")))
+    if year > 9999 {
+        return None;
+    }
+    out.push(b'\'');
+    apart(out, b'-', [(year.into(), 4), (month.into(), 2), (day.into(), 2)]);
+    out.push(b'\'');
+    Some(())
 }
 
 /// Signed microseconds, up to 838 hours and more.
 fn time(out: &mut Vec<u8>, value_us: i64, scale: u16) {
     let us = value_us.unsigned_abs();
     let (seconds, fraction) = (us / 1_000_000, us % 1_000_000);
-    let sign = if value_us < 0 { "-" } else { "" };
-    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-    text(out, format_args!("'{sign}{hours:02}:{minutes:02}:{:02}", seconds % 60));
+    out.extend_from_slice(if value_us < 0 { b"'-" } else { b"'" });
+    apart(out, b':', [(seconds / 3600, 2), (seconds / 60 % 60, 2), (seconds % 60, 2)]);
     fraction_of_second(out, fraction, scale);
     out.push(b'\'');
 }
@@ -163,8 +180,10 @@ fn datetime(out: &mut Vec<u8>, packed: i64, scale: u16) -> Option<()> {
     if year > 9999 || fraction > 999_999 {
         return None;
     }
-    text(out, format_args!("'{year:04}-{month:02}-{day:02} "));
-    text(out, format_args!("{:02}:{:02}:{:02}", hms >> 12, (hms >> 6) & 63, hms & 63));
+    out.push(b'\'');
+    apart(out, b'-', [(year, 4), (month, 2), (day, 2)]);
+    out.push(b' ');
+    apart(out, b':', [(hms >> 12, 2), ((hms >> 6) & 63, 2), (hms & 63, 2)]);
     fraction_of_second(out, fraction, scale);
     out.push(b'\'');
     Some(())
@@ -181,8 +200,10 @@ fn timestamp(out: &mut Vec<u8>, value_us: i64, scale: u16) -> Option<()> {
         if year > 9999 {
             return None;
         }
-        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-        text(out, format_args!("'{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"));
+        out.push(b'\'');
+        apart(out, b'-', [(year, 4), (month, 2), (day, 2)]);
+        out.push(b' ');
+        apart(out, b':', [(seconds / 3600 % 24, 2), (seconds / 60 % 60, 2), (seconds % 60, 2)]);
         fraction_of_second(out, fraction, scale);
     }
     out.push(b'\'');
@@ -206,11 +227,33 @@ fn civil(days: u64) -> (u64, u64, u64) {
 /// `.123` for 123 ms at scale 3; nothing at scale 0. Finer digits than the column has must not be
 /// written, or the server would round them up.
 fn fraction_of_second(out: &mut Vec<u8>, fraction_us: u64, scale: u16) {
-    let scale = u32::from(scale.min(6));
+    let scale = scale.min(6);
     if scale > 0 {
-        let digits = fraction_us / 10u64.pow(6 - scale);
-        text(out, format_args!(".{digits:0width$}", width = scale as usize));
+        out.push(b'.');
+        digits(out, fraction_us / 10u64.pow(6 - u32::from(scale)), scale.into());
     }
+}
+
+/// Three numbers, each with its width.
+fn apart(out: &mut Vec<u8>, separator: u8, numbers: [(u64, usize); 3]) {
+    for (nth, (number, width)) in numbers.into_iter().enumerate() {
+        if nth > 0 {
+            out.push(separator);
+        }
+        digits(out, number, width);
+    }
+}
+
+/// A number, with zeros in front up to `width` digits. Most of a row is such numbers, and
+/// the machinery of `format_args!` takes longer than their digits do.
+fn digits(out: &mut Vec<u8>, number: u64, width: usize) {
+    let (mut buffer, mut at, mut rest) = ([b'0'; 20], 20, number);
+    while rest > 0 {
+        at -= 1;
+        buffer[at] += u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+    }
+    out.extend_from_slice(&buffer[at.min(buffer.len() - width)..]);
 }
 
 fn text(out: &mut Vec<u8>, value: impl std::fmt::Display) {
