@@ -296,6 +296,72 @@ proptest! {
     }
 }
 
+/// What a value would have to hold to end its literal, in each character set: quotes, comments, and
+/// characters whose last byte is a backslash.
+fn hostile(of_the_set: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
+    let marks: [&[u8]; 12] = [
+        b"'",
+        b"\"",
+        b"`",
+        b"\\",
+        b"\\'",
+        b"''",
+        b"\0",
+        b"\x1a",
+        b"\n",
+        b"/*!",
+        b"-- ",
+        b"'); DROP TABLE t; -- ",
+    ];
+    let tokens: Vec<&[u8]> = marks.into_iter().chain(of_the_set.iter().copied()).collect();
+    prop::collection::vec(prop::sample::select(tokens), 0..12).prop_map(|tokens| tokens.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+    #[test]
+    fn no_value_becomes_sql_in_any_character_set_or_sql_mode(
+        rows in prop::collection::vec((
+            hostile(&[b"\xb0\x5c", b"\xbf\x5c"]),
+            hostile(&[b"\x95\x5c", b"\x83\x5c"]),
+            hostile(&[b"\xa5\x5c", b"\xb3\x5c"]),
+            hostile(&[b"\xca\xbc", b"\xe4\xb8\xad"]),
+            hostile(&[b"\xff\x27", b"\xbf\x27", b"\x80"]),
+        ), 1..20),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let types = "g VARCHAR(200) CHARACTER SET gbk, s VARCHAR(200) CHARACTER SET sjis, \
+                         b VARCHAR(200) CHARACTER SET big5, u VARCHAR(200) CHARACTER SET utf8mb4, \
+                         l VARCHAR(200) CHARACTER SET latin1, y VARBINARY(200)";
+            let columns = vec![
+                charset("g", 28), charset("s", 13), charset("b", 1), charset("u", 45),
+                charset("l", 8), column("y", ColumnKind::Binary),
+            ];
+            let rows: Vec<Vec<Value>> = rows
+                .iter()
+                .map(|(g, s, b, u, l)| [g, s, b, u, l, l].map(|value| bytes(value)).to_vec())
+                .collect();
+            let hex = |value: &Value| match value {
+                Value::Bytes(value) => value.iter().map(|byte| format!("{byte:02X}")).collect::<String>(),
+                other => panic!("{other:?}"),
+            };
+            let wanted: Vec<String> =
+                rows.iter().map(|row| row.iter().map(hex).collect::<Vec<_>>().join("|")).collect();
+            for flavour in Flavour::ALL {
+                for mode in ["", "ANSI,NO_BACKSLASH_ESCAPES", "ANSI_QUOTES,PAD_CHAR_TO_FULL_LENGTH"] {
+                    let mut by_hand = target(flavour).await;
+                    let sql = format!("SET GLOBAL sql_mode='{mode}', GLOBAL character_set_client=gbk");
+                    by_hand.session.run("set the server up", sql.as_bytes()).await.expect("is set");
+                    let select = "HEX(g), HEX(s), HEX(b), HEX(u), HEX(l), HEX(y)";
+                    let stored = store(flavour, types, columns.clone(), &rows, select).await;
+                    assert_eq!(stored, wanted, "{flavour}, {mode}");
+                }
+            }
+        });
+    }
+}
+
 #[tokio::test]
 async fn json_keeps_the_types_that_its_text_cannot_say() {
     let typed = concat!(
