@@ -317,6 +317,10 @@ async fn elsewhere(
     if !position.is_boundary() {
         return no("the copy ends inside a transaction");
     }
+    let place = |at: Position| (at.epoch, at.file, at.offset);
+    if place(resume.position) != place(position) {
+        return no("an XA transaction was prepared before the end of the copy, and not decided");
+    }
     let mut catalog = Catalog::connect(&agent.config.source, facts).await?;
     let mariadb = facts.flavour == Flavour::MariaDb;
     let Ok(gtids) = Gtids::parse(&text, mariadb) else {

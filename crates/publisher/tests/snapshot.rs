@@ -380,3 +380,34 @@ async fn on_mysql_a_replica_that_takes_its_source_s_place_goes_on() {
 async fn on_mariadb_a_replica_that_takes_its_source_s_place_goes_on() {
     a_replica_that_takes_its_source_s_place_goes_on(Flavour::MariaDb).await;
 }
+
+/// What was prepared at the old server would be decided at the new one, where its changes are not read again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_copied_where_a_prepared_transaction_was_not_decided() {
+    let lab = Lab::start(Flavour::MySql).await;
+    prepare(&lab, 300).await;
+    let options = MySqlOptions { server_id: 2, ..MySqlOptions::source() };
+    let replica = MySqlServer::start(Flavour::MySql, &options).expect("starts");
+    let publisher = lab.publish();
+    lab.sql(&[
+        "XA START 'x'",
+        "INSERT INTO app.t (v) VALUES ('undecided')",
+        "XA END 'x'",
+        "XA PREPARE 'x'",
+    ])
+    .await;
+    lab.sql(&["USE app", "CREATE TABLE last_one (id INT PRIMARY KEY)"]).await;
+    let before = lab.read_until(is_last).await;
+    publisher.stop().await;
+    lab.answer(before.last().map(applied));
+    lab.sql(&["CREATE TABLE app.everything (id INT)"]).await;
+    replicate(&lab, &replica, Flavour::MySql).await;
+    let mut config = lab.config();
+    config.source.port = replica.port();
+    let publisher = lab.publish_with(config);
+    let copied =
+        |batch: &Batch| batch.header.end.epoch == 2 && batch.header.resume.snapshot.is_none();
+    let batches = lab.read_until(copied).await;
+    assert!(batches[before.len()..].iter().any(|batch| !batch.items.is_empty()), "it is copied");
+    publisher.stop().await;
+}
