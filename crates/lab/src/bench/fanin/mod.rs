@@ -27,9 +27,9 @@ pub(crate) struct Arguments {
     /// Rows in a batch.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rows: u32,
-    /// How the devices lie side by side in the shard.
-    #[arg(long, value_enum, default_value_t = Layout::SchemaPerDevice)]
-    layout: Layout,
+    /// Only this layout: how the devices lie side by side in the shard.
+    #[arg(long, value_enum)]
+    layout: Option<Layout>,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
@@ -41,7 +41,7 @@ enum Layout {
     /// A database for each database of each device.
     #[value(name = "schema_per_device")]
     SchemaPerDevice,
-    /// One set of tables for all. Needs a sync-worker that knows it.
+    /// One set of tables for all.
     #[value(name = "merged")]
     Merged,
 }
@@ -76,20 +76,24 @@ struct Measured {
     target: Cost,
 }
 
-/// Measures one layout.
+/// Measures each layout, one after the other.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     tributary_testkit::setup::run()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let measured = runtime.block_on(Box::pin(measure(arguments)))?;
-    report(arguments, &measured);
+    for layout in [Layout::SchemaPerDevice, Layout::Merged] {
+        if arguments.layout.is_none_or(|wanted| wanted == layout) {
+            let measured = runtime.block_on(Box::pin(measure(arguments, layout)))?;
+            report(arguments, layout, &measured);
+        }
+    }
     Ok(())
 }
 
-async fn measure(arguments: &Arguments) -> Result<Measured> {
+async fn measure(arguments: &Arguments, layout: Layout) -> Result<Measured> {
     let options = StackOptions {
         shards: vec![Flavour::MySql],
         workers: 1,
-        worker_settings: arguments.layout.settings(),
+        worker_settings: layout.settings(),
         shard_arguments: SHARD.map(str::to_owned).to_vec(),
         ..StackOptions::new(&[], stack::built_binaries()?)
     };
@@ -116,13 +120,13 @@ async fn measure(arguments: &Arguments) -> Result<Measured> {
     let seconds = began.elapsed().as_secs_f64();
     let (nats, worker, target) = (nats.read()?, worker.read()?, target.read()?);
     eprintln!("applied in {seconds:.2} s; looking at every device's rows");
-    fleet.verify(arguments.layout, u64::from(arguments.rounds * arguments.rows)).await?;
+    fleet.verify(layout, u64::from(arguments.rounds * arguments.rows)).await?;
     Ok(Measured { setup_seconds, seconds, nats, worker, target })
 }
 
-fn report(arguments: &Arguments, measured: &Measured) {
+fn report(arguments: &Arguments, layout: Layout, measured: &Measured) {
     let Measured { setup_seconds, seconds, nats, worker, target } = measured;
-    let layout = arguments.layout.name();
+    let layout = layout.name();
     let (devices, batches) = (arguments.devices, arguments.devices * arguments.rounds);
     let rows = f64::from(batches) * f64::from(arguments.rows);
     let processes = [("nats", nats), ("worker", worker), ("target", target)];
