@@ -6,18 +6,44 @@ use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
 use std::time::{Duration, Instant};
 use tributary_testkit::Flavour::{MariaDb, MySql};
+use tributary_testkit::stack::{Stack, connect};
+
+/// What befalls a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outage {
+    Killed,
+    ReadOnly,
+}
+
+async fn set_read_only(stack: &Stack, to: &str) -> Result<()> {
+    let mut shard = connect(&stack.shards[0].server).await?;
+    // Plain `read_only` does not stop an account with every privilege.
+    Ok(shard.query_drop(format!("SET GLOBAL super_read_only={to}")).await?)
+}
 
 #[tokio::test]
 async fn a_shard_that_is_down_does_not_hold_up_the_devices_of_another() -> Result<()> {
+    a_shard_does_not_hold_up_the_devices_of_another(Outage::Killed).await
+}
+
+#[tokio::test]
+async fn a_shard_that_is_read_only_does_not_hold_up_the_devices_of_another() -> Result<()> {
+    a_shard_does_not_hold_up_the_devices_of_another(Outage::ReadOnly).await
+}
+
+async fn a_shard_does_not_hold_up_the_devices_of_another(outage: Outage) -> Result<()> {
     let mut stack = start(&options(&[MySql, MySql], &[MySql, MySql], 1)?).await?;
     let mut running = workloads(&stack, 100);
     progress(&running, 500).await?;
-    stack.shards[0].server.kill();
+    match outage {
+        Outage::Killed => stack.shards[0].server.kill(),
+        Outage::ReadOnly => set_read_only(&stack, "ON").await?,
+    }
     progress(&running, 500).await?;
     // DEVICE_002 lives on the shard that is up: it is caught up while the other shard is down.
     running.pop().expect("two").finish().await?;
     let head = stack.devices[1].head().await?;
-    let mut on_shard = tributary_testkit::stack::connect(&stack.shards[1].server).await?;
+    let mut on_shard = connect(&stack.shards[1].server).await?;
     let until = Instant::now() + DEADLINE;
     loop {
         let sql = "SELECT file, `offset` FROM tributary.watermark WHERE device_id = 'DEVICE_002'";
@@ -31,7 +57,10 @@ async fn a_shard_that_is_down_does_not_hold_up_the_devices_of_another() -> Resul
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    stack.shards[0].server.restart()?;
+    match outage {
+        Outage::Killed => stack.shards[0].server.restart()?,
+        Outage::ReadOnly => set_read_only(&stack, "OFF").await?,
+    }
     all_equal(&stack, running).await
 }
 
@@ -134,7 +163,7 @@ async fn a_device_parked_inside_a_batch_goes_on_when_its_remedy_is_followed() ->
         ])
         .await?;
     stack.devices[0].publisher.start()?;
-    let mut shard = tributary_testkit::stack::connect(&stack.shards[0].server).await?;
+    let mut shard = connect(&stack.shards[0].server).await?;
     let until = Instant::now() + DEADLINE;
     let reason = loop {
         let sql = "SELECT parked_reason FROM tributary.watermark WHERE parked_reason IS NOT NULL";
