@@ -64,6 +64,13 @@ impl Credit {
         self.bytes = self.batches.iter().map(|(_, bytes)| bytes).sum();
     }
 
+    /// Publishing begins again at `from`: what lies behind it was perhaps never stored, and is published,
+    /// and counted, once more.
+    pub fn restart(&mut self, from: Position) {
+        self.batches.retain(|(end, _)| *end <= from);
+        self.bytes = self.batches.iter().map(|(_, bytes)| bytes).sum();
+    }
+
     /// What was published is lost, or is published again: nothing of it will be waited for.
     pub fn forget(&mut self) {
         self.batches.clear();
@@ -92,6 +99,13 @@ mod tests {
         assert_eq!(credit.bytes(), 60, "applied already");
         credit.published(at(30), 60);
         assert!(!credit.has_room());
+        credit.restart(at(20));
+        assert_eq!(
+            (credit.bytes(), credit.has_room()),
+            (60, true),
+            "what ends at 30 was not stored"
+        );
+        credit.published(at(30), 60);
         credit.forget();
         assert!(credit.has_room());
         let mut unlimited = Credit::new(0);

@@ -139,7 +139,9 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let capture = Capture::new(header, from, resume, message_bytes_max, soft, zone, narrowed)
         .with_account(origin.gtids, pass_until, snapshot.clone(), log);
     let snapshot = snapshot.map(|cursor| start_snapshot(agent, &facts, filter, cursor));
-    let window = Window::new(publish.window_batches);
+    let window = Window::new(publish.window_batches).of_run(agent.run);
+    agent.credit.restart(from);
+    metrics::unapplied(agent.credit.bytes());
     metrics::session();
     metrics::waits_for_credit(false);
     metrics::source_connected(true);

@@ -13,7 +13,8 @@ use tributary_wire::{Position, Resume, Seal};
 /// Identifies one sending of one batch; stands in the reply subject of its acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
-    /// Grows by one each time everything is sent again.
+    /// Grows by one each time everything is sent again, from a number of the run's own on: what an
+    /// earlier run has sent may still be acknowledged.
     pub attempt: u64,
     /// Grows by one with each batch.
     pub number: u64,
@@ -69,6 +70,12 @@ impl Window {
             attempt: 0,
             next_number: 0,
         }
+    }
+
+    /// The same, with tickets of that run.
+    #[must_use]
+    pub fn of_run(self, run: u64) -> Self {
+        Self { attempt: run >> 1, ..self }
     }
 
     /// True when nothing is in flight.

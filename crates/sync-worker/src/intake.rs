@@ -8,7 +8,7 @@ use crate::lookup::{Found, Lookups};
 use crate::metrics;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
-use async_nats::jetstream::consumer::pull::Stream;
+use async_nats::jetstream::consumer::pull::{MessagesError, Stream};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +100,7 @@ impl Intake {
                     self.found(found).await;
                     continue;
                 }
-                message = messages.next(), if !lookups.is_full() => message,
+                message = self.next(&mut messages), if !lookups.is_full() => message?,
             };
             let message = match message {
                 Some(Ok(message)) => message,
@@ -119,6 +119,19 @@ impl Intake {
             self.handle(message, sequence, &mut lookups).await;
         }
         Ok(())
+    }
+
+    /// The next message. A reader that ends when there are no more waits for none for ever: the stream may
+    /// have dropped what there was when it began.
+    async fn next(
+        &self,
+        messages: &mut Stream,
+    ) -> Result<Option<Result<Message, MessagesError>>, String> {
+        if !self.until_empty {
+            return Ok(messages.next().await);
+        }
+        let next = tokio::time::timeout(EXPIRES * 2, messages.next()).await;
+        next.map_err(|_| "the stream does not hold any more what it held".to_owned())
     }
 
     async fn messages(&self) -> Result<Stream, String> {

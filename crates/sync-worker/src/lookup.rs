@@ -3,11 +3,9 @@
 
 use crate::directory::{Directory, Placement};
 use crate::lane::Delivery;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 use tributary_wire::DeviceId;
 
 /// Devices that are looked for at the same time. With more, the partition waits.
@@ -20,7 +18,8 @@ const BYTES_MAX: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Lookups {
     directory: Arc<Directory>,
-    running: FuturesUnordered<BoxFuture<'static, (DeviceId, Placement)>>,
+    /// Tasks: a question to a shard has to go on while the partition waits for a lane.
+    running: JoinSet<(DeviceId, Placement)>,
     waiting: HashMap<DeviceId, Waiting>,
     messages: usize,
     bytes: usize,
@@ -52,7 +51,7 @@ pub(crate) struct Found {
 impl Lookups {
     /// None yet.
     pub(crate) fn new(directory: Arc<Directory>) -> Self {
-        let (running, waiting) = (FuturesUnordered::new(), HashMap::new());
+        let (running, waiting) = (JoinSet::new(), HashMap::new());
         Self { directory, running, waiting, messages: 0, bytes: 0 }
     }
 
@@ -80,7 +79,7 @@ impl Lookups {
                 let placement = directory.locate(&device).await;
                 (device, placement)
             };
-            self.running.push(lookup.boxed());
+            self.running.spawn(lookup);
         }
         let waiting = self.waiting.entry(delivery.device.clone()).or_default();
         let bytes = self.bytes + delivery.content.memory_bytes();
@@ -97,8 +96,13 @@ impl Lookups {
 
     /// Waits until a device is found; for ever, without any.
     pub(crate) async fn next(&mut self) -> Found {
-        let Some((device, placement)) = self.running.next().await else {
-            return std::future::pending().await;
+        let (device, placement) = loop {
+            match self.running.join_next().await {
+                Some(Ok(found)) => break found,
+                // It panicked, which has been logged; the device waits until the partition is read anew.
+                Some(Err(_)) => {}
+                None => return std::future::pending().await,
+            }
         };
         let Waiting { deliveries, left } = self.waiting.remove(&device).unwrap_or_default();
         self.messages -= deliveries.len();

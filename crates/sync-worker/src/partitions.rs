@@ -27,6 +27,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) struct Partitions {
     ownership: Ownership,
     running: BTreeMap<u32, Running>,
+    /// Where a partition is to be read again from that could not be taken anew.
+    postponed: BTreeMap<u32, u64>,
     due: Arc<Notify>,
 }
 
@@ -71,7 +73,12 @@ impl Drop for Task {
 impl Partitions {
     /// None yet.
     pub(crate) fn new(ownership: Ownership) -> Self {
-        Self { ownership, running: BTreeMap::new(), due: Arc::new(Notify::new()) }
+        Self {
+            ownership,
+            running: BTreeMap::new(),
+            postponed: BTreeMap::new(),
+            due: Arc::new(Notify::new()),
+        }
     }
 
     /// Waits until a partition cannot be read any more as it is.
@@ -177,7 +184,10 @@ impl Partitions {
         if let Some(running) = self.running.remove(&partition) {
             running.stop.cancel();
         }
+        let postponed = self.postponed.get(&partition).copied();
+        let replay_from = replay_from.into_iter().chain(postponed).min();
         if let Some(from) = replay_from {
+            self.postponed.insert(partition, from);
             tracing::info!(partition, from, "reading again what was left in the stream");
             self.ownership.directory.reopen(|device| self.is_in(device, partition));
         }
@@ -185,12 +195,16 @@ impl Partitions {
         let lease = Lease { owner: Some(self.ownership.worker_id.clone()), generation };
         let written = lease::write(&made.leases, partition, &lease, held.revision).await;
         let Some(revision) = written.map_err(|error| error.to_string())? else {
+            // Someone else's now: not ours to answer for.
+            self.ownership.owned.set(partition, None);
+            self.ownership.directory.forget_where(|device| self.is_in(device, partition));
             return Ok(());
         };
         // Without a consumer the lease is still ours, and the next turn takes it again.
         let taken = consumer::take_over(&made.stream, partition, generation, replay_from).await;
         let consumer = taken.map_err(|error| error.to_string())?;
         tracing::debug!(partition, generation, "took a partition");
+        self.postponed.remove(&partition);
         self.ownership.owned.set(partition, Some(consumer.clone()));
         let running = self.start(partition, consumer, generation, revision);
         self.running.insert(partition, running);
@@ -247,6 +261,7 @@ impl Partitions {
 
     /// Stops reading a partition, and forgets its devices.
     async fn stop(&mut self, partition: u32) -> Option<Running> {
+        self.postponed.remove(&partition);
         let mut running = self.running.remove(&partition)?;
         self.ownership.owned.set(partition, None);
         running.stop.cancel();
