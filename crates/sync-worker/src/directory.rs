@@ -89,7 +89,7 @@ const CONFLICT_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// How long a device waits that there is no room for, or whose rows someone holds locked.
 const RETRY_MIN: Duration = Duration::from_secs(5);
-const RETRY_MAX: Duration = Duration::from_secs(300);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 // === impl Knowledge ===
 

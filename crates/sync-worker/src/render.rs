@@ -202,7 +202,9 @@ impl<'a> Writer<'a> {
             let name = quote(&self.shape(index).name);
             format!("{name}=VALUES({name})")
         };
-        let mut updates: Vec<String> = indexes().filter(|i| !is_key(*i)).map(assign).collect();
+        // A TIMESTAMP that is not assigned may become the present time, one of the key as well.
+        let stays = |index: usize| is_key(index) && self.shape(index).kind != ColumnKind::Timestamp;
+        let mut updates: Vec<String> = indexes().filter(|i| !stays(*i)).map(assign).collect();
         if updates.is_empty() {
             updates.extend(indexes().next().map(assign));
         }

@@ -95,7 +95,7 @@ async fn a_missing_privilege_parks_and_a_grant_with_a_release_goes_on() {
         });
         assert!(complaint.expect("a complaint").contains("GRANT ALTER"));
 
-        run(&mut admin, &format!("GRANT ALTER, INDEX ON *.* TO {user}")).await;
+        run(&mut admin, &format!("GRANT ALTER, INDEX, PROCESS ON *.* TO {user}")).await;
         operate::release(&settings, &id, false).await.expect("releases");
         caught_up(&client, &device).await;
         eventually(mysql, &format!("SELECT id, v, c FROM `{id}__app`.t"), &["1|x|7"]).await;

@@ -119,6 +119,20 @@ async fn a_value_that_does_not_fit_a_narrowed_column_parks_until_the_column_is_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_was_refused_is_run_once_what_was_in_its_way_is_gone() {
+    for flavour in Flavour::ALL {
+        let mut case = Case::new(flavour).await;
+        case.tinker("ALTER TABLE db.t ADD c INT").await;
+        case.device.ddl("ALTER TABLE t ADD c INT DEFAULT 7");
+        case.publish().await;
+        case.parked(&["1060", "ADD c INT DEFAULT 7"]).await;
+        // What an operator does changes the very table that the statement would have changed.
+        case.tinker("ALTER TABLE db.t DROP c").await;
+        case.released(&["1|x|7"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_was_dropped_parks_until_it_is_restored() {
     for flavour in Flavour::ALL {
         let mut case = Case::new(flavour).await;

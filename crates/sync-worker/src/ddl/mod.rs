@@ -16,6 +16,7 @@ mod run;
 mod snapshot;
 
 use crate::apply::Target;
+use crate::classify::{Class, Subject, classify};
 use crate::ddl::fingerprint::Fingerprint;
 use crate::mapping;
 use crate::merged::{Layout, carry, reconcile};
@@ -97,9 +98,37 @@ async fn apply_locked(
             tracing::info!(%device, position = %barrier.before, "a DDL statement had taken effect before a crash");
         }
         Begun::Drop(what, rest) => run::drop_rest(target, what, &rest).await?,
-        Begun::Run => execute(target, device, barrier).await?,
+        Begun::Run => {
+            let outcome = execute(target, device, barrier).await;
+            if outcome.as_ref().is_err_and(|error| is_refusal(error, barrier)) {
+                // Without this the note would stay, and what an operator then changes to mend it would look
+                // as if the statement had taken effect. When it fails, the note stays.
+                let _ = forget(target, device, barrier).await;
+            }
+            outcome?;
+        }
     }
     finish(target, device, barrier).await
+}
+
+/// True when the server has refused a statement as a whole. A DROP of several objects may have dropped some.
+fn is_refusal(error: &DdlError, barrier: &Barrier<'_>) -> bool {
+    let drops = matches!(&barrier.task, Task::Run(order)
+        if matches!(order.ddl.kind, DdlKind::DropTable | DdlKind::DropView | DdlKind::DropDatabase));
+    let DdlError::Statement { source, .. } = error else { return false };
+    !drops && source.code().is_some() && classify(source, Subject::Device) == Class::Data
+}
+
+/// Takes the note back of a statement that has not run.
+async fn forget(
+    target: &mut Target,
+    device: &DeviceId,
+    barrier: &Barrier<'_>,
+) -> Result<(), DdlError> {
+    target.session.reset().await.map_err(DdlError::Bookkeeping)?;
+    let Some(mut row) = lock_row(target, device, barrier).await? else { return Ok(()) };
+    row.intent = None;
+    store(target, device, &row).await
 }
 
 /// Does what is to be done, without asking whether it has been done.

@@ -181,7 +181,9 @@ async fn prologue(target: &mut Target, context: &Context<'_>) -> Result<String, 
     let from_mariadb = context.header.source.starts_with("mariadb-");
     let server = target.session.server();
     let mode = mode::names(*sql_mode, from_mariadb, server.mariadb);
-    let checks = u8::from(!no_foreign_key_checks);
+    // In the merged layout the tables that are referred to have no rows here.
+    let has_rows = target.layout.merged().is_none();
+    let checks = u8::from(!no_foreign_key_checks && has_rows);
     let mut settings = vec![format!("sql_mode='{mode}'"), format!("foreign_key_checks={checks}")];
     // What NOW() and DEFAULT CURRENT_TIMESTAMP meant; 0 would set the clock going again.
     let (seconds, fraction) = (timestamp_us / 1_000_000, timestamp_us % 1_000_000);

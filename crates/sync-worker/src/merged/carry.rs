@@ -11,6 +11,7 @@ use crate::literal::quoted;
 use crate::merged::Merged;
 use crate::merged::reconcile::tables;
 use crate::merged::shape::Shape;
+use crate::merged::union::Place;
 use crate::pass::{Order, Task};
 use crate::sql_error::SqlError;
 use std::collections::BTreeSet;
@@ -46,6 +47,8 @@ pub(crate) async fn before(
         };
         let name = format!("{}.{}", quote(&shadow), quote(table));
         let shared = merged.database(database).map_err(DdlError::Stop)?;
+        let place = Place { database: &shared, table, device_column: &merged.device_column };
+        refuse_unfit(target, place, &shadow).await?;
         let mut sql = format!("START TRANSACTION; DELETE FROM {name}");
         if changes_rows(&order.ddl) && has(target, merged, &shared, table).await? {
             let columns = own.written();
@@ -60,6 +63,19 @@ pub(crate) async fn before(
         undone(target, outcome).await?;
     }
     Ok(())
+}
+
+/// Refuses a table whose engine does not keep its rows here.
+pub(crate) async fn refuse_unfit(
+    target: &mut Target,
+    place: Place<'_>,
+    shadow: &str,
+) -> Result<(), DdlError> {
+    let engine = Shape::unfit_engine(&mut target.session, shadow, place.table).await;
+    match engine.map_err(DdlError::Bookkeeping)? {
+        Some(engine) => Err(DdlError::Stop(place.unfit(&engine))),
+        None => Ok(()),
+    }
 }
 
 /// After a task, in the transaction that moves the watermark.

@@ -183,8 +183,22 @@ impl Type {
     pub fn is_said_by_text(&self) -> bool {
         match self {
             Self::Integer { .. } | Self::Decimal { .. } => true,
-            Self::Temporal { word, .. } => word != "timestamp",
+            // A YEAR takes '0' for 2000.
+            Self::Temporal { word, .. } => word != "timestamp" && word != "year",
             _ => false,
+        }
+    }
+
+    /// True when a value is the same in both, in every expression: only how much they hold differs.
+    pub fn reads_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Integer { .. }, Self::Integer { .. }) => true,
+            (Self::Decimal { scale: a, .. }, Self::Decimal { scale: b, .. }) => a == b,
+            (Self::Members { word: a, .. }, Self::Members { word: b, .. }) => a == b,
+            (Self::Blob(_) | Self::Binary { fixed: false, .. }, Self::Blob(_))
+            | (Self::Blob(_), Self::Binary { fixed: false, .. })
+            | (Self::Binary { fixed: false, .. }, Self::Binary { fixed: false, .. }) => true,
+            _ => self == other || (self.is_text() && other.is_text()),
         }
     }
 

@@ -18,14 +18,26 @@ impl Place<'_> {
     }
 
     /// MySQL writes a literal of another character set in that one's bytes, and MariaDB does not say which
-    /// one it is.
+    /// one it is; the shared table has no ZEROFILL.
     pub(super) fn unreadable(&self, column: &Column) -> Parked {
         Parked {
             reason: format!(
-                "column {} of table {}.{} is computed by an expression with text beyond ASCII, which the server does not say for certain",
+                "column {} of table {}.{} is computed by an expression with text beyond ASCII, or of a ZEROFILL column, which the shared table would compute otherwise",
                 column.name, self.database, self.table
             ),
             remedy: "leave the table out with the device's filter and begin anew, or hold the device on a shard of the layout schema_per_device".to_owned(),
+        }
+    }
+
+    /// A MEMORY table loses its rows with the server, and others have them on another one: an ALTER cannot go
+    /// through either.
+    pub(super) fn unfit(&self, engine: &str) -> Parked {
+        Parked {
+            reason: format!(
+                "table {}.{} is of the engine {engine}, which the merged layout cannot carry rows through",
+                self.database, self.table
+            ),
+            remedy: "let the table be InnoDB at the device, or leave it out with the device's filter, and begin anew; or hold the device on a shard of the layout schema_per_device".to_owned(),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use crate::apply::Target;
 use crate::ddl::{DdlError, mapped};
-use crate::merged::Merged;
 use crate::merged::shape::Shape;
 use crate::merged::union::{self, Place, Steps};
+use crate::merged::{Merged, carry};
 use crate::pass::{Order, Task};
 use crate::session::Session;
 use crate::sql_error::SqlError;
@@ -69,6 +69,7 @@ async fn table(
     let Some(own) = own.map_err(DdlError::Bookkeeping)? else { return Ok(()) };
     let shared = merged.database(database).map_err(DdlError::Stop)?;
     let place = Place { database: &shared, table, device_column: &merged.device_column };
+    carry::refuse_unfit(target, place, &shadow).await?;
     if left(&mut target.session, place, &own).await?.is_none() {
         return Ok(());
     }

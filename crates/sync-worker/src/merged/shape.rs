@@ -117,6 +117,23 @@ impl Shape {
         Ok(Some(Self { columns, key, indexes }))
     }
 
+    /// The engine of a table that keeps no rows, or keeps them elsewhere; `None` for one that is sound.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub async fn unfit_engine(
+        session: &mut Session,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<String>, SqlError> {
+        let sql = format!(
+            "SELECT CAST(engine AS CHAR) FROM information_schema.tables WHERE {} AND engine NOT IN ('InnoDB','MyISAM','Aria')",
+            place(database, table)
+        );
+        let engines: Vec<String> = session.rows("read a table's engine", &sql).await?;
+        Ok(engines.into_iter().next())
+    }
+
     /// The column of this name, whatever its case.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))

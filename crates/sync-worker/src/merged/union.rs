@@ -50,8 +50,14 @@ pub fn steps(place: Place<'_>, own: &Shape, shared: Option<&Shape>) -> Result<St
     if let Some(column) = own.column(place.device_column) {
         return Err(place.taken(&column.name));
     }
+    // The text of a ZEROFILL column, which the shared table has without the zeros.
+    let is_padded = |expression: &str| {
+        let mut bases = own.columns.iter().filter(|base| is_base(&base.name, expression));
+        bases.any(|base| base.text.contains("zerofill"))
+    };
     let is_unreadable = |column: &&Column| {
-        column.generated.as_ref().is_some_and(|it| !expression::has_plain_literals(it))
+        let is = |it: &String| !expression::has_plain_literals(it) || is_padded(it);
+        column.generated.as_ref().is_some_and(is)
     };
     if let Some(column) = own.columns.iter().find(is_unreadable) {
         return Err(place.unreadable(column));
@@ -69,7 +75,15 @@ pub fn steps(place: Place<'_>, own: &Shape, shared: Option<&Shape>) -> Result<St
         match shared.column(&column.name) {
             None => clauses.push(format!("ADD COLUMN {}", definition(&plain(column), &own.key))),
             Some(found) => {
+                let columns = own.columns.iter().chain(&shared.columns);
+                let mut expressions = columns.filter_map(|column| column.generated.as_deref());
+                // What is computed of it would change with its type, for every device.
+                let may_differ = !expressions.any(|expression| is_base(&column.name, expression))
+                    || (found.data.reads_like(&column.data)
+                        && found.collation == column.collation
+                        && !found.mixed);
                 let joined = join(found, column, &own.key)
+                    .filter(|_| may_differ)
                     .ok_or_else(|| place.conflict(column, found, own.key != Key::None))?;
                 if joined != *found {
                     clauses.push(format!("MODIFY COLUMN {}", definition(&joined, &own.key)));
@@ -80,6 +94,11 @@ pub fn steps(place: Place<'_>, own: &Shape, shared: Option<&Shape>) -> Result<St
     let alter = || format!("ALTER TABLE {} {}", place.name(), clauses.join(", "));
     let table = (!clauses.is_empty()).then(alter);
     Ok(Steps { table, indexes: indexes(place, own, &shared.indexes) })
+}
+
+/// True when an expression may name the column.
+fn is_base(column: &str, expression: &str) -> bool {
+    expression.to_lowercase().contains(&quote(column).to_lowercase())
 }
 
 /// The key of a shared table for the rows of one device.

@@ -57,6 +57,21 @@ fn the_table_takes_in_what_it_lacks_and_keeps_what_only_others_have() {
 }
 
 #[test]
+fn what_others_are_computed_of_keeps_its_type_or_parks() {
+    let with = |text: &str| {
+        let mut own = table(&[("id", "int"), ("n", text), ("g", "varchar(20)")], by("id"));
+        own.columns[2].generated = Some("(concat('R',`n`)) STORED".to_owned());
+        own
+    };
+    let (first, wider) = (with("decimal(10,2)"), with("decimal(12,4)"));
+    assert_eq!(steps(PLACE, &first, Some(&shared(&first))), Ok(Steps::default()));
+    let parked = steps(PLACE, &wider, Some(&shared(&first))).expect_err("g would change");
+    assert!(parked.reason.contains("column n of table app.t"), "{}", parked.reason);
+    let padded = steps(PLACE, &with("int(5) unsigned zerofill"), None);
+    assert!(padded.expect_err("its zeros are lost").reason.contains("column g"));
+}
+
+#[test]
 fn a_unique_index_becomes_a_plain_one_of_the_device() {
     let unique = Index::new("u", &["v"], true);
     let plain = Index::new("p", &["v"], false);
