@@ -21,6 +21,7 @@
 //! How far it has come is a cursor in every batch, kept by the target with its watermark: a publisher
 //! that lost all of its state goes on where the target stands.
 
+mod bar;
 mod catalog;
 mod chunk;
 mod columns;

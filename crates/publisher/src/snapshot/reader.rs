@@ -1,5 +1,6 @@
 //! The reader: one connection that copies table after table, window after window.
 
+use super::bar::Bar;
 use super::catalog::{self, Catalog, Table, statement};
 use super::chunk::Arena;
 use super::columns::Columns;
@@ -50,6 +51,7 @@ struct Reader {
     began: Instant,
     bytes_done: u64,
     said: Instant,
+    bar: Bar,
 }
 
 /// Copies what is behind `cursor`. Ends when everything is.
@@ -76,8 +78,10 @@ pub(crate) async fn run(context: Context, cursor: SnapshotCursor) -> Result<(), 
         began: now,
         bytes_done: 0,
         said: now,
+        bar: Bar::new(),
     };
     if reader.begun {
+        reader.tables = reader.tables().await?;
         tracing::info!(
             database = reader.cursor.database,
             table = reader.cursor.table,
@@ -490,9 +494,10 @@ impl Reader {
         self.rows_done += rows as u64;
         self.bytes_done += bytes as u64;
         metrics::snapshot_rows(rows as u64);
-        if self.said.elapsed() > SAY_INTERVAL {
+        let progress = self.progress();
+        self.bar.at(&self.cursor, &progress);
+        if !self.bar.is_shown() && self.said.elapsed() > SAY_INTERVAL {
             self.said = Instant::now();
-            let progress = self.progress();
             tracing::info!(
                 database = self.cursor.database,
                 table = self.cursor.table,
