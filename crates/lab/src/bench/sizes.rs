@@ -54,6 +54,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             shards,
             workers: usize::from(arguments.worker),
             durable: false,
+            // Without a worker nothing is ever said to be applied.
+            credit_mib: 0,
             ..StackOptions::new(&[Flavour::MySql], binaries.clone())
         };
         let measured = runtime.block_on(measure(&options, case))?;

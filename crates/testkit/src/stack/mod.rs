@@ -39,6 +39,8 @@ pub struct StackOptions {
     pub lease_ttl_seconds: u64,
     /// Uncompressed bytes in a batch, at the most.
     pub batch_bytes: usize,
+    /// `publish.credit_mib`; 0 for a cloud that never says what is applied.
+    pub credit_mib: u32,
     /// More sections of the publishers' configuration.
     pub publisher_sections: String,
     /// More of the workers' configuration, before all sections.
@@ -101,6 +103,7 @@ impl StackOptions {
             heartbeat_seconds: 1.0,
             lease_ttl_seconds: 4,
             batch_bytes: 768 << 10,
+            credit_mib: 256,
             publisher_sections: String::new(),
             worker_settings: String::new(),
             device_arguments: Vec::new(),
@@ -407,12 +410,13 @@ fn device(
         "[device]\nid = \"{id}\"\n\
          [source]\nport = {}\nuser = \"tributary\"\npassword = \"tributary\"\nheartbeat_seconds = 2\n\
          [nats]\nurls = [\"{}\"]\nuser = \"{id}\"\npassword = \"{id}-password\"\n\
-         [state]\ndir = \"{}\"\n[publish]\nbatch_bytes = {}\nack_timeout_seconds = 2\n\
+         [state]\ndir = \"{}\"\n[publish]\nbatch_bytes = {}\ncredit_mib = {}\nack_timeout_seconds = 2\n\
          [heartbeat]\ninterval_seconds = {:?}\n[admin]\nlisten = \"{}\"\n{}\n",
         server.port(),
         nats.url(),
         directory.display(),
         options.batch_bytes,
+        options.credit_mib,
         options.heartbeat_seconds,
         admin.address(),
         options.publisher_sections
