@@ -70,12 +70,6 @@ impl Credit {
         self.batches.retain(|(end, _)| *end <= from);
         self.bytes = self.batches.iter().map(|(_, bytes)| bytes).sum();
     }
-
-    /// What was published is lost, or is published again: nothing of it will be waited for.
-    pub fn forget(&mut self) {
-        self.batches.clear();
-        self.bytes = 0;
-    }
 }
 
 #[cfg(test)]
@@ -106,7 +100,7 @@ mod tests {
             "what ends at 30 was not stored"
         );
         credit.published(at(30), 60);
-        credit.forget();
+        credit.restart(at(0));
         assert!(credit.has_room());
         let mut unlimited = Credit::new(0);
         unlimited.published(at(10), usize::MAX);

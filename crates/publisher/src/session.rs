@@ -431,7 +431,6 @@ impl Flow<'_> {
                     resume: applied.resume,
                     filter,
                 });
-                self.agent.credit.forget();
                 end = Some(End::Rewind);
             }
             // Of a run that is over: this one began at a later word.

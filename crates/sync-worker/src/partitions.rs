@@ -109,7 +109,9 @@ impl Partitions {
                     release.push(partition);
                     Ok(())
                 }
-                Due::Disown => disown(made, partition, &held).await,
+                Due::Disown => {
+                    free_lease(made, partition, held.lease.generation, held.revision).await
+                }
             };
             outcome = outcome.and(done);
         }
@@ -252,11 +254,9 @@ impl Partitions {
         // What is not committed by then is read again by the next owner, and found to be a duplicate.
         let _ = tokio::time::timeout(DRAIN, drained).await;
         let free = stopped.iter().map(|(partition, running)| {
-            let lease = Lease { owner: None, generation: running.generation };
-            async move { lease::write(&made.leases, *partition, &lease, running.revision).await }
+            free_lease(made, *partition, running.generation, running.revision)
         });
-        let freed = join_all(free).await.into_iter().collect::<Result<Vec<_>, _>>();
-        freed.map(|_| ()).map_err(|error| error.to_string())
+        join_all(free).await.into_iter().collect()
     }
 
     /// Stops reading a partition, and forgets its devices.
@@ -277,9 +277,14 @@ impl Partitions {
     }
 }
 
-/// Frees a lease that nobody reads under.
-async fn disown(made: &Provisioned, partition: u32, held: &Held) -> Result<(), String> {
-    let lease = Lease { owner: None, generation: held.lease.generation };
-    let written = lease::write(&made.leases, partition, &lease, held.revision).await;
+/// Frees a lease that nobody reads under, if it is still at `revision`.
+async fn free_lease(
+    made: &Provisioned,
+    partition: u32,
+    generation: u64,
+    revision: u64,
+) -> Result<(), String> {
+    let lease = Lease { owner: None, generation };
+    let written = lease::write(&made.leases, partition, &lease, revision).await;
     written.map(|_| ()).map_err(|error| error.to_string())
 }

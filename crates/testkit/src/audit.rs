@@ -42,12 +42,7 @@ pub async fn compare(
     databases: Option<&[&str]>,
     map: impl Fn(&str) -> String,
 ) -> Result<Verdict> {
-    let mut source = connect(source_url).await.context("auditor: cannot connect to the source")?;
-    let mut target = connect(target_url).await.context("auditor: cannot connect to the target")?;
-    let databases = match databases {
-        Some(names) => names.iter().map(|name| (*name).to_owned()).collect(),
-        None => list_databases(&mut source).await?,
-    };
+    let (mut source, mut target, databases) = open(source_url, target_url, databases).await?;
     let mut findings = Findings::default();
     for database in &databases {
         compare_database(&mut source, &mut target, database, &map(database), &mut findings)
@@ -92,6 +87,21 @@ async fn compare_database(
 async fn connect(url: &str) -> Result<Conn> {
     let options = OptsBuilder::from_opts(Opts::from_url(url)?).init(SESSION.to_vec());
     Ok(Conn::new(options).await?)
+}
+
+/// Connects to both sides, and says which of the source's databases are to be compared.
+async fn open(
+    source_url: &str,
+    target_url: &str,
+    databases: Option<&[&str]>,
+) -> Result<(Conn, Conn, Vec<String>)> {
+    let mut source = connect(source_url).await.context("auditor: cannot connect to the source")?;
+    let target = connect(target_url).await.context("auditor: cannot connect to the target")?;
+    let databases = match databases {
+        Some(names) => names.iter().map(|name| (*name).to_owned()).collect(),
+        None => list_databases(&mut source).await?,
+    };
+    Ok((source, target, databases))
 }
 
 async fn list_databases(conn: &mut Conn) -> Result<Vec<String>> {

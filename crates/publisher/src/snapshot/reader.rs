@@ -494,10 +494,11 @@ impl Reader {
         self.rows_done += rows as u64;
         self.bytes_done += bytes as u64;
         metrics::snapshot_rows(rows as u64);
-        let progress = self.progress();
-        self.bar.at(&self.cursor, &progress);
-        if !self.bar.is_shown() && self.said.elapsed() > SAY_INTERVAL {
+        if self.bar.is_shown() {
+            self.bar.at(&self.cursor, &self.progress());
+        } else if self.said.elapsed() > SAY_INTERVAL {
             self.said = Instant::now();
+            let progress = self.progress();
             tracing::info!(
                 database = self.cursor.database,
                 table = self.cursor.table,

@@ -5,7 +5,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::difference::Findings;
-use super::{Verdict, connect, list_databases, list_tables};
+use super::{Verdict, list_tables, open};
 
 /// Compares `SHOW CREATE TABLE` of every base table, and the default collation of every database, of the
 /// source's `databases` (`None`: of all but the system's) with those of the target's database
@@ -20,12 +20,7 @@ pub async fn compare_definitions(
     databases: Option<&[&str]>,
     map: impl Fn(&str) -> String,
 ) -> Result<Verdict> {
-    let mut source = connect(source_url).await.context("auditor: cannot connect to the source")?;
-    let mut target = connect(target_url).await.context("auditor: cannot connect to the target")?;
-    let databases = match databases {
-        Some(names) => names.iter().map(|name| (*name).to_owned()).collect(),
-        None => list_databases(&mut source).await?,
-    };
+    let (mut source, mut target, databases) = open(source_url, target_url, databases).await?;
     let named: Vec<(String, String)> =
         databases.into_iter().map(|database| (map(&database), database)).collect();
     let mut findings = Findings::default();
