@@ -1,6 +1,6 @@
 //! Catches a device up from the stream that was parked, or had to wait for a lock, for room or for a long
-//! statement: what was dropped meanwhile is still there, and need not come over its uplink again. A reader of the device's messages alone, beside the
-//! partition's; the chain rule puts the two together.
+//! statement: what was left meanwhile is still there, and need not come over its uplink again. A reader of
+//! the device's messages alone, beside the partition's; the chain rule puts the two together.
 //!
 //! All of it can be lost or fail: what is missing then is asked for by a rewind.
 
@@ -8,6 +8,7 @@ use crate::consumer;
 use crate::directory::Directory;
 use crate::intake::{Intake, Lanes};
 use crate::provision;
+use crate::slots::Slots;
 use async_nats::jetstream::Context;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,21 +53,18 @@ impl CatchUp {
         Self { context, directory, lanes, limits, stop, readers }
     }
 
-    /// Begins, if something was dropped while the device was parked. Until it has ended the device is
-    /// held up: its publisher is asked for nothing.
+    /// Begins, if something of the device was left and need not wait any longer. Until it has ended the
+    /// device's publisher is asked for nothing.
     pub(crate) fn begin(&self, device: &DeviceId, partition: u32) {
         let stop = self.stop.child_token();
-        let dropped_from = self.directory.update(device, |known| {
-            if known.held_up || known.retry_at.is_some_and(|at| Instant::now() < at) {
-                return None;
+        let begun = self.directory.update(device, |known| {
+            let begun = known.left.begin(Instant::now(), stop);
+            if begun.is_some() {
+                (known.gap, known.suspicion) = (None, None);
             }
-            let from = known.dropped_from.take()?;
-            known.held_up = true;
-            (known.gap, known.suspicion, known.retry_at) = (None, None, None);
-            known.reader = Some(stop.clone());
-            Some(from)
+            begun
         });
-        let Some(from) = dropped_from else { return };
+        let Some((from, stop)) = begun else { return };
         let (this, device) = (self.clone(), device.clone());
         tokio::spawn(async move {
             tokio::select! {
@@ -76,7 +74,7 @@ impl CatchUp {
                     Err(reason) => tracing::info!(%device, reason, "the device cannot be caught up from the stream"),
                 },
             }
-            this.directory.update(&device, |known| (known.held_up, known.reader) = (false, None));
+            this.directory.update_known(&device, |known| known.left.reader_ended(&stop));
         });
     }
 
@@ -84,7 +82,7 @@ impl CatchUp {
     pub(crate) fn begin_due(&self, partitions: u32) {
         let (now, mut due) = (Instant::now(), Vec::new());
         self.directory.for_each(|device, known| {
-            if !known.held_up && known.retry_at.is_some_and(|at| at <= now) {
+            if known.left.is_due(now) {
                 due.push(device.clone());
             }
         });
@@ -107,7 +105,7 @@ impl CatchUp {
         if consumer.cached_info().num_pending == 0 {
             return Ok(());
         }
-        let slots = Intake::slots();
+        let slots = Slots::new(consumer::ACK_PENDING_MAX);
         let intake = Intake {
             partition,
             consumer,
@@ -119,7 +117,7 @@ impl CatchUp {
             until_empty: true,
         };
         intake.run(stop.clone()).await;
-        let drained = tokio::time::timeout(DRAIN, Intake::drained(&slots)).await;
+        let drained = tokio::time::timeout(DRAIN, slots.drained()).await;
         drained.map_err(|_| "its messages are not applied in time".to_owned())
     }
 }

@@ -2,7 +2,6 @@
 //! up. A DDL statement may rebuild a table for an hour; the other devices of the lane must not wait.
 
 use crate::apply::Target;
-use crate::consumer::ACK_PENDING_MAX;
 use crate::directory::Directory;
 use crate::executor::{Executor, Slow};
 use crate::job::{Job, by_device};
@@ -10,7 +9,7 @@ use crate::lane::{Delivery, Place};
 use crate::metrics;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tributary_wire::DeviceId;
@@ -42,8 +41,8 @@ pub(crate) struct Detours {
 struct Detour {
     queue: mpsc::Sender<Delivery>,
     memory: Arc<Semaphore>,
-    /// The first message that found no room: everything from it on stays in the stream.
-    left: Option<u64>,
+    /// A message has found no room: everything from it on stays in the stream.
+    has_left: bool,
 }
 
 /// A detour that has caught up.
@@ -86,17 +85,18 @@ impl Detours {
         others
     }
 
-    /// Sends devices on their way. The first message of each goes with it in any case.
+    /// Sends devices on their way. One for whose first message there is no room has to wait.
     pub(crate) async fn begin(&mut self, jobs: Vec<Job>) {
         for mut job in jobs {
             let (sender, queue) = mpsc::channel(QUEUE_BATCHES);
             let memory = Arc::clone(&self.memory);
-            let mut detour = Detour { queue: sender, memory, left: None };
-            let mut deliveries = std::mem::take(&mut job.deliveries).into_iter();
-            if let Some(mut first) = deliveries.next() {
-                let _ = detour.take_in(&mut first);
-                job.deliveries.push(first);
+            let mut detour = Detour { queue: sender, memory, has_left: false };
+            if !job.deliveries.first_mut().is_some_and(|first| detour.take_in(first)) {
+                job.leave_alone(&self.place.directory).await;
+                continue;
             }
+            let mut deliveries = std::mem::take(&mut job.deliveries).into_iter();
+            job.deliveries.extend(deliveries.next());
             for mut delivery in deliveries {
                 if detour.take_in(&mut delivery) {
                     job.deliveries.push(delivery);
@@ -119,16 +119,14 @@ impl Detours {
             // It panicked, which has been logged. Which device's it was is no longer known, so all of
             // them are forgotten; what waited for them is delivered again.
             for (device, _) in self.running.drain() {
-                self.place.directory.update(&device, |known| known.held_up = false);
+                let now = Instant::now();
+                self.place.directory.update(&device, |known| known.left.detour_ended(now));
             }
             return Vec::new();
         };
-        let left = self.running.remove(&ended.device).and_then(|detour| detour.left);
-        if let Some(sequence) = left {
-            let directory = &self.place.directory;
-            directory.update(&ended.device, |known| known.held_up = false);
-            directory.leave(&ended.device, sequence, true);
-        }
+        self.running.remove(&ended.device);
+        let now = Instant::now();
+        self.place.directory.update(&ended.device, |known| known.left.detour_ended(now));
         if self.spare.len() < CONNECTIONS_MAX {
             self.spare.extend(ended.target.take());
         }
@@ -190,10 +188,9 @@ impl Detour {
     }
 
     /// Moves a message from the lane's memory to that of the detours. False when there is no room, or
-    /// when detours hold half of what its partition may have in flight: the rest is for the others.
+    /// when half of what its reader may have in flight is taken: the rest is for the others.
     fn take_in(&self, delivery: &mut Delivery) -> bool {
-        let is_crowded = delivery.slot.semaphore().available_permits() < ACK_PENDING_MAX / 2;
-        if self.left.is_some() || is_crowded {
+        if self.has_left || delivery.slot.is_crowded() {
             return false;
         }
         let Some(held) = &delivery.memory else { return true };
@@ -208,9 +205,8 @@ impl Detour {
     }
 
     async fn leave(&mut self, directory: &Directory, delivery: Delivery) {
-        directory.update(&delivery.device, |known| known.held_up = true);
-        let sequence = delivery.sequence;
-        self.left = Some(self.left.map_or(sequence, |left| left.min(sequence)));
+        self.has_left = true;
+        directory.update(&delivery.device, |known| known.left.note_on_detour(delivery.sequence));
         ::metrics::counter!(metrics::DROPPED).increment(1);
         delivery.acknowledge().await;
     }

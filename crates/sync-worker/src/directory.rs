@@ -1,6 +1,7 @@
 //! What this replica knows of the devices whose partitions it owns. All of it can be lost: it is
 //! learnt again from the shards and from heartbeats.
 
+use crate::left::Left;
 use crate::pass::Gap;
 use crate::replay::Replays;
 use crate::route::Routing;
@@ -9,7 +10,6 @@ use crate::watermark::{Parked, Watermark};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tributary_runtime::CancellationToken;
 use tributary_wire::{DeviceId, Position, Retention};
 
 /// Where a device belongs.
@@ -52,17 +52,8 @@ pub struct Knowledge {
     pub former_run: Option<u64>,
     /// A gap that has to be closed by a rewind.
     pub gap: Option<Gap>,
-    /// What it misses is in the stream and will be read again without being asked for: it is on a detour,
-    /// or catches up after its release.
-    pub held_up: bool,
-    /// The oldest message that was dropped because of this device alone, which was parked or had to wait:
-    /// its place in the stream.
-    pub dropped_from: Option<u64>,
-    /// When to read again from there without being told to, and how long it was waited for that.
-    pub retry_at: Option<Instant>,
-    retry_pause: Duration,
-    /// Ends what reads again just now.
-    pub reader: Option<CancellationToken>,
+    /// What was left in the stream because of this device alone.
+    pub left: Left,
     /// Source commit to target commit of the newest batch applied here, in microseconds.
     pub lag_us: u64,
     /// The published position of its newest heartbeat.
@@ -86,19 +77,6 @@ pub struct Directory {
 
 /// A conflict that an operator has cleared is noticed after this.
 const CONFLICT_AGE_MAX: Duration = Duration::from_secs(30);
-
-/// How long a device waits that there is no room for, or whose rows someone holds locked.
-const RETRY_MIN: Duration = Duration::from_secs(5);
-const RETRY_MAX: Duration = Duration::from_secs(30);
-
-// === impl Knowledge ===
-
-impl Knowledge {
-    /// Batches were applied: what was dropped before lies behind them.
-    pub(crate) fn goes_on(&mut self) {
-        (self.dropped_from, self.retry_at, self.retry_pause) = (None, None, Duration::ZERO);
-    }
-}
 
 // === impl Directory ===
 
@@ -187,6 +165,11 @@ impl Directory {
         self.lock().get(device).cloned()
     }
 
+    /// Changes what is known, if anything is.
+    pub(crate) fn update_known(&self, device: &DeviceId, change: impl FnOnce(&mut Knowledge)) {
+        self.lock().get_mut(device).map(change);
+    }
+
     /// Changes what is known.
     pub fn update<R>(&self, device: &DeviceId, change: impl FnOnce(&mut Knowledge) -> R) -> R {
         let mut devices = self.lock();
@@ -196,25 +179,6 @@ impl Directory {
         }
     }
 
-    /// Messages of the device from `sequence` on are left in the stream, because of this device alone. They
-    /// are read again after a while, a longer one each time that nothing could be applied; or at once.
-    pub fn leave(&self, device: &DeviceId, sequence: u64, at_once: bool) {
-        self.update(device, |known| {
-            known.dropped_from = known.dropped_from.into_iter().chain([sequence]).min();
-            if let Some(reader) = known.reader.take() {
-                reader.cancel();
-            }
-            if known.retry_at.is_some() {
-                return;
-            }
-            if !at_once {
-                known.retry_pause = (known.retry_pause * 2).clamp(RETRY_MIN, RETRY_MAX);
-            }
-            let pause = if at_once { Duration::ZERO } else { known.retry_pause };
-            known.retry_at = Some(Instant::now() + pause);
-        });
-    }
-
     /// Something of the device is missing between its watermark and what was published.
     pub fn missed(&self, device: &DeviceId, gap: Gap) {
         self.update(device, |known| known.gap = Some(gap));
@@ -222,12 +186,20 @@ impl Directory {
 
     /// Drops what is known of a device that is not where it was: it is looked for again.
     pub fn forget(&self, device: &DeviceId) {
-        self.lock().remove(device);
+        if let Some(mut known) = self.lock().remove(device) {
+            known.left.cancel();
+        }
     }
 
     /// Drops the devices for which `gone` holds.
     pub fn forget_where(&self, gone: impl Fn(&DeviceId) -> bool) {
-        self.lock().retain(|device, _| !gone(device));
+        self.lock().retain(|device, known| {
+            let is_gone = gone(device);
+            if is_gone {
+                known.left.cancel();
+            }
+            !is_gone
+        });
     }
 
     /// The partition is read again: what was found missing in it may come now.

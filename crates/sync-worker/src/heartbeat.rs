@@ -184,8 +184,7 @@ impl Heartbeats {
             self.catch_up.begin(device, partition);
         }
         let known = self.directory.knowledge(device).unwrap_or_default();
-        let waits = known.held_up || known.retry_at.is_some();
-        if waits || self.directory.replays.is_waiting_for(partition, shard) {
+        if known.left.is_awaited() || self.directory.replays.is_waiting_for(partition, shard) {
             // What is missing may still be in the stream.
             return None;
         }

@@ -1,18 +1,17 @@
 //! The intake of a partition: messages from its consumer, decoded, to the lanes of their shards.
 
-use crate::consumer::ACK_PENDING_MAX;
 use crate::directory::{Directory, Placement};
 use crate::hash;
 use crate::lane::{Content, Delivery, Entrance};
 use crate::lookup::{Found, Lookups};
 use crate::metrics;
+use crate::slots::Slots;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::consumer::pull::{MessagesError, Stream};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tributary_runtime::CancellationToken;
 use tributary_wire::{Batch, DeviceId, Limits};
 
@@ -54,8 +53,8 @@ pub struct Intake {
     pub limits: Limits,
     /// The server's largest message, in bytes.
     pub payload_bytes_max: usize,
-    /// One permit for each message in flight; [`Intake::drained`] waits for them.
-    pub slots: Arc<Semaphore>,
+    /// Room for its messages in flight.
+    pub slots: Arc<Slots>,
     /// It ends once nothing more is there.
     pub until_empty: bool,
 }
@@ -63,11 +62,6 @@ pub struct Intake {
 // === impl Intake ===
 
 impl Intake {
-    /// Room for the messages of one partition.
-    pub fn slots() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(ACK_PENDING_MAX))
-    }
-
     /// Runs until `stop`, or until the consumer cannot be relied on any more.
     pub async fn run(self, stop: CancellationToken) -> Ended {
         tokio::select! {
@@ -80,13 +74,6 @@ impl Intake {
                 }
             }
         }
-    }
-
-    /// Waits until nothing of the partition is in flight.
-    pub async fn drained(slots: &Arc<Semaphore>) {
-        let all = u32::try_from(ACK_PENDING_MAX).unwrap_or(u32::MAX);
-        // An error means that the semaphore was closed, which nobody does.
-        let _ = slots.acquire_many(all).await;
     }
 
     /// Reads messages for as long as each comes right after the one before it. Says why it cannot go on.
@@ -149,8 +136,7 @@ impl Intake {
     }
 
     async fn handle(&self, message: Message, sequence: u64, lookups: &mut Lookups) {
-        // The semaphore is never closed.
-        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+        let slot = self.slots.take().await;
         ::metrics::counter!(metrics::BYTES_RECEIVED).increment(message.payload.len() as u64);
         let Some(device) = DeviceId::from_subject(&message.subject) else {
             tracing::warn!(subject = %message.subject, "a message's subject names no device; it is dropped");

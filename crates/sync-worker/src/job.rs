@@ -5,6 +5,7 @@ use crate::directory::Directory;
 use crate::lane::{Content, Delivery};
 use crate::metrics;
 use crate::watermark::Parked;
+use std::time::Instant;
 use tributary_wire::{Batch, DeviceId};
 
 /// See the module.
@@ -61,11 +62,18 @@ impl Job {
         }
     }
 
-    /// The place in the stream of its first message; `None` where reading it again would be of no use.
-    pub(crate) fn oldest(&self) -> Option<u64> {
+    /// The places in the stream of its first message and of its last one; `None` where reading them again
+    /// would be of no use.
+    pub(crate) fn span(&self) -> Option<[u64; 2]> {
         let is_readable = |one: &Delivery| matches!(one.content, Content::Batch(_));
-        let sequences = self.deliveries.iter().map(|delivery| delivery.sequence);
-        sequences.min().filter(|_| self.deliveries.iter().all(is_readable))
+        let oldest = self.deliveries.iter().map(|delivery| delivery.sequence).min();
+        let span = oldest.zip(self.newest()).map(|(oldest, newest)| [oldest, newest]);
+        span.filter(|_| self.deliveries.iter().all(is_readable))
+    }
+
+    /// The place in the stream of its last message.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.deliveries.iter().map(|delivery| delivery.sequence).max()
     }
 
     /// Acknowledges its messages.
@@ -75,11 +83,13 @@ impl Job {
         }
     }
 
-    /// Acknowledges its messages without having applied them, because of this device alone; see
-    /// [`Directory::leave`].
+    /// Acknowledges its messages without having applied them, because of this device alone. They are read
+    /// again after a while: see [`crate::left::Left`].
     pub(crate) async fn leave_alone(self, directory: &Directory) {
         for delivery in self.deliveries {
-            directory.leave(&delivery.device, delivery.sequence, false);
+            directory.update(&delivery.device, |known| {
+                known.left.note_for_later(delivery.sequence, Instant::now());
+            });
             ::metrics::counter!(metrics::DROPPED).increment(1);
             delivery.acknowledge().await;
         }

@@ -4,6 +4,7 @@ use crate::directory::Directory;
 use crate::metrics;
 use crate::pass::Gap;
 use crate::shard::Shard;
+use crate::slots::Slot;
 use async_nats::jetstream::message::Acker;
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub struct Delivery {
     /// Acknowledges it.
     pub acker: Acker,
     /// Keeps its place in the partition's limit of messages in flight.
-    pub slot: OwnedSemaphorePermit,
+    pub slot: Slot,
     /// Keeps its place in the lane's limit of bytes; the lane's entrance sets it.
     pub memory: Option<OwnedSemaphorePermit>,
 }

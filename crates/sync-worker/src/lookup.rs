@@ -5,6 +5,7 @@ use crate::directory::{Directory, Placement};
 use crate::lane::Delivery;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::task::JoinSet;
 use tributary_wire::DeviceId;
 
@@ -47,6 +48,18 @@ pub(crate) struct Found {
 }
 
 // === impl Lookups ===
+
+impl Drop for Lookups {
+    /// The partition's reader has ended. What it did not acknowledge comes again; the rest is noted.
+    fn drop(&mut self) {
+        let now = Instant::now();
+        for (device, waiting) in &self.waiting {
+            if let Some(sequence) = waiting.left {
+                self.directory.update(device, |known| known.left.note_for_later(sequence, now));
+            }
+        }
+    }
+}
 
 impl Lookups {
     /// None yet.

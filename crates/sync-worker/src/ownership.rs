@@ -122,12 +122,12 @@ impl Ownership {
         let live = membership.refresh(&provisioned).await.map_err(|error| error.to_string())?;
         let leases = self.read_leases(&provisioned).await?;
         // Taking over may be slow: membership goes on meanwhile.
-        tokio::select! {
+        let outcome = tokio::select! {
             never = membership.keep_up(&provisioned) => match never {},
-            outcome = partitions.reconcile(&provisioned, leases, &live) => outcome?,
-        }
+            outcome = partitions.reconcile(&provisioned, leases, &live) => outcome,
+        };
         self.catch_up.begin_due(self.stream.partitions);
-        Ok(provisioned)
+        outcome.map(|()| provisioned)
     }
 
     async fn read_leases(&self, provisioned: &Provisioned) -> Result<Vec<(u32, Held)>, String> {

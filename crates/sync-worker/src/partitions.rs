@@ -1,6 +1,6 @@
 //! The partitions that this replica reads: takes, renews, replays and releases them.
 
-use crate::consumer;
+use crate::consumer::{self, ACK_PENDING_MAX};
 use crate::directory::Directory;
 use crate::intake::{Ended, Intake};
 use crate::lane::Health;
@@ -8,11 +8,12 @@ use crate::lease::{self, Held, Lease};
 use crate::ownership::Ownership;
 use crate::provision::Provisioned;
 use crate::share;
+use crate::slots::Slots;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tributary_runtime::CancellationToken;
 use tributary_wire as wire;
@@ -39,7 +40,7 @@ struct Running {
     begun: Instant,
     stop: CancellationToken,
     task: Task,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
 }
 
 /// A task that does not outlive its handle.
@@ -220,7 +221,7 @@ impl Partitions {
         generation: u64,
         revision: u64,
     ) -> Running {
-        let slots = Intake::slots();
+        let slots = Slots::new(ACK_PENDING_MAX);
         let intake = Intake {
             partition,
             consumer,
@@ -250,7 +251,7 @@ impl Partitions {
         for partition in partitions {
             stopped.extend(self.stop(partition).await.map(|running| (partition, running)));
         }
-        let drained = join_all(stopped.iter().map(|(_, running)| Intake::drained(&running.slots)));
+        let drained = join_all(stopped.iter().map(|(_, running)| running.slots.drained()));
         // What is not committed by then is read again by the next owner, and found to be a duplicate.
         let _ = tokio::time::timeout(DRAIN, drained).await;
         let free = stopped.iter().map(|(partition, running)| {

@@ -69,9 +69,9 @@ pub(crate) fn outcome(directory: &Directory, shard: usize, job: &Job, outcome: &
             }
             known.watermark = Some(row.clone());
             if row.parked.is_some() {
-                known.dropped_from = known.dropped_from.into_iter().chain(job.oldest()).min();
+                job.span().into_iter().flatten().for_each(|sequence| known.left.note(sequence));
             } else if tally.applied > 0 && outcome.pass.gap.is_none() {
-                known.goes_on();
+                job.newest().into_iter().for_each(|sequence| known.left.applied(sequence));
             }
         }
     });

@@ -4,14 +4,16 @@ use crate::device::{Change, Device, bytes, column, int, row, simple, table};
 use crate::lab::{SIMPLE, book, nats, server, setup};
 use crate::shard::{self, query, run, unique};
 use crate::worker::{
-    self, Running, caught_up, connect, eventually, heartbeat_until, publish, start,
+    self, Running, caught_up, connect, eventually, heartbeat_until, publish, spawn, start,
 };
 use async_nats::Client;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tributary_sync_worker::Settings;
+use tributary_sync_worker::apply::Target;
 use tributary_sync_worker::operate::{self, ParkedDevice};
 use tributary_sync_worker::script::{Expect, Script};
+use tributary_sync_worker::sql_error::SqlError;
 use tributary_testkit::{Flavour, MySqlServer, NatsServer};
 use tributary_wire::{ColumnKind, Directive, HeartbeatReply};
 
@@ -311,13 +313,32 @@ async fn a_script_tells_which_statement_failed_and_about_which_table() {
     }
 }
 
+/// The first key of rows that are not the device's.
 #[cfg(target_os = "linux")]
+const OTHERS: u32 = 1_000_000;
+
+/// Fills the table with rows of someone else's, until the shard has no room for one more.
+#[cfg(target_os = "linux")]
+async fn fill(by_hand: &mut Target, table: &str) {
+    const TABLE_FULL: u16 = 1114;
+    for id in OTHERS..OTHERS + 100 {
+        let insert = format!("INSERT INTO {table} VALUES ({id}, REPEAT('x', 500000))");
+        if let Err(refusal) = by_hand.session.run("fill the table", insert.as_bytes()).await {
+            assert_eq!(refusal.code(), Some(TABLE_FULL), "{refusal}");
+            return;
+        }
+    }
+    panic!("{table} is not full");
+}
+
 /// A file of the shard can grow no more, as on a full disk: its device waits, and nobody else does.
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_full_holds_up_its_device_alone_and_goes_on_when_there_is_room() {
+    // More than the largest file of a fresh server, and less than the rows take.
     const LIMIT: u64 = 40 << 20;
     let (nats, book, mysql) = (nats(), book(), server(Flavour::MySql));
-    let worker = start(&setup("w", nats.url(), &[("m", mysql.port())], &book)).await;
+    let worker = spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
     let client = connect(&nats).await;
     let mut large = Device::new(&unique("large"));
     let mut small: Vec<Device> = (0..6).map(|_| Device::new(&unique("small"))).collect();
@@ -336,11 +357,20 @@ async fn a_table_that_is_full_holds_up_its_device_alone_and_goes_on_when_there_i
             publish(&client, &device.id.clone(), device.seal()).await;
         }
     }
+    let mut by_hand = shard::connect(&mysql, &book).await;
+    let copy = format!("`{}__app`.t", large.id);
+    eventually(&mysql, &format!("SELECT 1 FROM {copy} WHERE id=0"), &["1"]).await;
+    fill(&mut by_hand, &copy).await;
+    let told = format!("device=\"{}\" error=\"table {}__app.t", large.id, large.id);
+    worker.says(&["the shard has no room for this device's rows", &told]).await;
+    for device in &mut small {
+        device.insert(&simple("t"), row(100, "x"));
+        publish(&client, &device.id.clone(), device.seal()).await;
+    }
     for device in &small {
         caught_up(&client, device).await;
     }
-    let mut by_hand = shard::connect(&mysql, &book).await;
-    let count = format!("SELECT COUNT(*) FROM `{}__app`.t", large.id);
+    let count = format!("SELECT COUNT(*) FROM {copy} WHERE id<{OTHERS}");
     let there: u32 = query(&mut by_hand, &count).await[0].parse().expect("a number");
     assert!((1..100).contains(&there), "{there} rows are there");
     mysql.limit_files(None).expect("there is room again");
@@ -349,5 +379,4 @@ async fn a_table_that_is_full_holds_up_its_device_alone_and_goes_on_when_there_i
     let settings = worker::settings(&setup("w", nats.url(), &[("m", mysql.port())], &book));
     let parked = operate::parked(&settings).await.expect("lists");
     assert!(parked.is_empty(), "{parked:?}");
-    worker.stop().await;
 }

@@ -75,6 +75,16 @@ pub(crate) fn spawn(setup: &Setup<'_>) -> Process {
 }
 
 impl Process {
+    /// Waits until a line of its log holds all of these.
+    pub(crate) async fn says(&self, wanted: &[&str]) {
+        let deadline = Instant::now() + DEADLINE;
+        let is_wanted = |line: &str| wanted.iter().all(|part| line.contains(part));
+        while !self.log().lines().any(is_wanted) {
+            assert!(Instant::now() < deadline, "the log lacks {wanted:?}:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Everything that it has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.scratch.path().join("worker.log")).unwrap_or_default()

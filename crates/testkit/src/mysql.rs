@@ -14,7 +14,7 @@ use crate::cache::Cache;
 use crate::installation::Installation;
 use crate::log;
 use crate::port::Port;
-use crate::process::GuardedChild;
+use crate::process::{GuardedChild, GuardedCommand};
 use crate::product::{Product, Version};
 use crate::ready;
 use crate::scratch::Scratch;
@@ -60,6 +60,10 @@ pub enum Role {
     /// A cloud server: no binlog, `LOAD DATA LOCAL` allowed.
     Target,
 }
+
+/// Runs a server that a file's limit (see [`MySqlServer::limit_files`]) does not kill: the signal that comes
+/// with the error is ignored.
+const UNLIMITED: &str = r#"trap '' XFSZ; exec "$@""#;
 
 /// How to start a server.
 #[derive(Clone, Debug)]
@@ -214,8 +218,8 @@ impl MySqlServer {
         self.signal(Signal::CONT)
     }
 
-    /// Lets no file of the server be written beyond so many bytes, as a full disk would: to a table that
-    /// is not larger nothing happens. `None` takes the limit away. Linux only.
+    /// Lets no file of the server be written beyond so many bytes: the server sees the error that a full disk
+    /// gives, in that file alone. `None` takes the limit away. Linux only.
     ///
     /// # Errors
     /// When the server does not run, or the system refuses.
@@ -302,7 +306,8 @@ impl MySqlServer {
 
     fn run(&mut self) -> Result<()> {
         remove_stale_sockets(&self.data_dir());
-        let command = self.installation.command().args(&self.arguments);
+        let command = GuardedCommand::new("sh").args(["-c", UNLIMITED, "sh"]);
+        let command = command.args(self.installation.command_line()).args(&self.arguments);
         let command = command.args([format!("--port={}", self.port())]).log_to(self.log_path());
         let mut child =
             command.spawn().with_context(|| format!("cannot start {}", self.flavour))?;
