@@ -4,7 +4,7 @@ use crate::device::{Change, Device, bytes, column, int, row, simple, table};
 use crate::lab::{SIMPLE, book, nats, server, setup};
 use crate::shard::{self, query, run, unique};
 use crate::worker::{
-    self, Running, caught_up, connect, eventually, heartbeat_until, publish, spawn, start,
+    self, Running, caught_up, connect, eventually, heartbeat_until, publish, spawn,
 };
 use async_nats::Client;
 use futures_util::FutureExt;
@@ -13,7 +13,6 @@ use tributary_sync_worker::Settings;
 use tributary_sync_worker::apply::Target;
 use tributary_sync_worker::operate::{self, ParkedDevice};
 use tributary_sync_worker::script::{Expect, Script};
-use tributary_sync_worker::sql_error::SqlError;
 use tributary_testkit::{Flavour, MySqlServer, NatsServer};
 use tributary_wire::{ColumnKind, Directive, HeartbeatReply};
 
