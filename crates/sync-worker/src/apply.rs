@@ -45,7 +45,7 @@ pub struct ApplyError {
     pub source: SqlError,
     /// Whether it was a statement of a device's, or one of ours.
     pub subject: Subject,
-    /// Which of the works' it was, where that is known.
+    /// Which of the works' it was, where it can only be of one of them.
     pub owner: Option<usize>,
     /// `database.table` at the target that the statement was about, where it was a device's.
     pub table: Option<String>,
@@ -97,6 +97,8 @@ pub async fn apply<'a>(
     commit(target, script).await.map_err(|(source, at)| {
         let (owner, table) = at.filter(|(owner, _)| *owner < devices).unzip();
         let subject = if owner.is_some() { Subject::Device } else { Subject::Bookkeeping };
+        // A statement of the merged layout carries rows of many devices.
+        let owner = owner.filter(|_| matches!(target.layout, Layout::SchemaPerDevice));
         ApplyError { source, subject, owner, table: table.flatten() }
     })?;
     Ok(outcomes)

@@ -204,7 +204,10 @@ impl Executor {
             Slow::Detour if jobs.len() == 1 => detours.append(jobs),
             // The others would wait as long once more.
             Slow::Detour if failure.is_lock_wait || is_full || most > GROUP_CONFLICTS_MAX => {
-                split(jobs, groups);
+                match failure.owner {
+                    Some(owner) => detours.push(jobs.remove(owner)),
+                    None => split(jobs, groups),
+                }
             }
             Slow::Wait if most > patience => {
                 let shard = self.place.shard.name();
@@ -233,14 +236,18 @@ impl Executor {
         }
     }
 
-    /// The data were refused: a group is tried in halves, down to the device at fault; a device alone is
-    /// looked at once more, with a fresh picture of its tables, then parked.
+    /// The data were refused: a group is tried without the device at fault, or in halves where that is not
+    /// known; a device alone is looked at once more, with a fresh picture of its tables, then parked.
     fn refused(&mut self, failure: &Failure, jobs: &mut Vec<Job>, groups: &mut VecDeque<Vec<Job>>) {
         if let Some(target) = &mut self.target {
             target.catalog.clear();
         }
         if jobs.len() > 1 {
-            groups.push_front(jobs.split_off(jobs.len() / 2));
+            let apart = match failure.owner {
+                Some(owner) => vec![jobs.remove(owner)],
+                None => jobs.split_off(jobs.len() / 2),
+            };
+            groups.push_front(apart);
             groups.push_front(std::mem::take(jobs));
             return;
         }

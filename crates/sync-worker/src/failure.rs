@@ -16,6 +16,8 @@ pub(crate) struct Failure {
     pub(crate) error: String,
     /// What a person has to do, if the device is parked for it.
     pub(crate) remedy: &'static str,
+    /// Which job of the group it befell, where that is known.
+    pub(crate) owner: Option<usize>,
     /// The connection can still be used.
     pub(crate) keeps_connection: bool,
     /// Someone else holds rows locked, and may do so for long.
@@ -45,6 +47,7 @@ impl Failure {
             class: Class::Unavailable,
             error: error.to_string(),
             remedy: "",
+            owner: None,
             keeps_connection: false,
             is_lock_wait: false,
             is_silence: false,
@@ -61,6 +64,7 @@ impl Failure {
             class: classify(source, subject),
             error,
             remedy: remedy(source),
+            owner: None,
             keeps_connection: source.keeps_connection(),
             is_lock_wait: source.code() == Some(LOCK_WAIT_TIMEOUT),
             is_silence: false,
@@ -70,7 +74,8 @@ impl Failure {
 
 impl From<&ApplyError> for Failure {
     fn from(error: &ApplyError) -> Self {
-        Self::new(&error.source, error.subject, error.to_string())
+        let failure = Self::new(&error.source, error.subject, error.to_string());
+        Self { owner: error.owner, ..failure }
     }
 }
 
@@ -85,6 +90,7 @@ impl From<DdlError> for Stop {
                 class: Class::Conflict,
                 error: text,
                 remedy: "",
+                owner: None,
                 keeps_connection: true,
                 is_lock_wait: false,
                 is_silence: false,

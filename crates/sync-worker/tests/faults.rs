@@ -1,5 +1,5 @@
-//! Everything at once: one device's data are refused, another's rows are held locked, a shard hangs. The
-//! others go on as if nothing were.
+//! Everything at once: one device's data are refused, another's rows are held locked, a third's transactions
+//! end in deadlocks, a shard hangs. The others go on as if nothing were.
 
 use crate::device::{Change, Device, column, int, row, simple, table, text};
 use crate::lab::{SIMPLE, book, nats, select, server, setup};
@@ -8,6 +8,7 @@ use crate::worker::{self, Setup, caught_up, connect, eventually, heartbeat_until
 use async_nats::Client;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
+use tributary_sync_worker::apply::Target;
 use tributary_sync_worker::operate;
 use tributary_testkit::{Flavour, MySqlServer};
 use tributary_wire::{ColumnKind, DeviceId, Directive, HeartbeatReply, partition};
@@ -81,6 +82,34 @@ impl Fleet {
     }
 }
 
+/// Takes rows that a transaction of the device changes in the other order, again and again. InnoDB ends the
+/// lighter transaction of a cycle, which is the device's. Returns how many deadlocks the server counted.
+async fn cross(mut someone: Target, device: &DeviceId, time: Duration) -> u32 {
+    let (until, rows) = (Instant::now() + time, format!("`{device}__app`.t"));
+    let book = someone.database.clone();
+    run(&mut someone, &format!("CREATE TABLE {book}.heavy (v INT)")).await;
+    let heavy = format!("INSERT INTO {book}.heavy SELECT id FROM information_schema.collations");
+    let waits = format!(
+        "SELECT COUNT(*) FROM information_schema.innodb_trx
+         WHERE trx_state='LOCK WAIT' AND trx_query LIKE '%{device}__app%'"
+    );
+    while Instant::now() < until {
+        run(&mut someone, "START TRANSACTION").await;
+        query(&mut someone, &format!("SELECT id FROM {rows} WHERE id=2 FOR UPDATE")).await;
+        run(&mut someone, &heavy).await;
+        let mut is_waiting = false;
+        while !is_waiting && Instant::now() < until {
+            // The server shows who has looked within 100 ms what there was then.
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            is_waiting = query(&mut someone, &waits).await != ["0"];
+        }
+        query(&mut someone, &format!("SELECT id FROM {rows} WHERE id=1 FOR UPDATE")).await;
+        run(&mut someone, "ROLLBACK").await;
+    }
+    let count = "SELECT `count` FROM information_schema.innodb_metrics WHERE name='lock_deadlocks'";
+    query(&mut someone, count).await[0].parse().expect("a number")
+}
+
 /// Ends up with every row of every round.
 async fn complete(server: &MySqlServer, device: &DeviceId, rounds: i64) {
     let sql = format!("SELECT COUNT(*), MIN(id), MAX(id) FROM `{device}__app`.t WHERE v LIKE 'x%'");
@@ -88,12 +117,12 @@ async fn complete(server: &MySqlServer, device: &DeviceId, rounds: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
+async fn a_refused_row_a_held_lock_deadlocks_and_a_hanging_shard_delay_no_other_device() {
     let (nats, book) = (nats(), book());
     let (hung, mysql) = (server(Flavour::MariaDb), shard::server(Flavour::MySql));
     let mut healthy: Vec<Device> = (0..HEALTHY).map(|_| Device::new(&unique("well"))).collect();
-    let [mut refused, mut locked, mut away] =
-        ["refused", "locked", "away"].map(|name| Device::new(&unique(name)));
+    let [mut refused, mut locked, mut crossed, mut away] =
+        ["refused", "locked", "crossed", "away"].map(|name| Device::new(&unique(name)));
     let newcomers: Vec<Device> = (0..NEWCOMERS).map(|_| Device::new(&unique("new"))).collect();
     let mut rules = String::new();
     let on = |id: &DeviceId, shard| {
@@ -108,29 +137,32 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
     };
     rules += &on(&away.id, "hung");
     rules += &on(&flood.id, "hung");
-    for device in healthy.iter().chain([&refused, &locked]).chain(&newcomers) {
+    for device in healthy.iter().chain([&refused, &locked, &crossed]).chain(&newcomers) {
         rules += &on(&device.id, "well");
     }
     let shards = [("hung", hung.port()), ("well", mysql.port())];
     let configuration = Setup { more: &rules, ..setup("w", nats.url(), &shards, &book) };
     let worker = start(&configuration).await;
     let client = connect(&nats).await;
-    for device in healthy.iter_mut().chain([&mut refused, &mut locked, &mut away, &mut flood]) {
+    let ill = [&mut refused, &mut locked, &mut crossed, &mut away, &mut flood];
+    for device in healthy.iter_mut().chain(ill) {
         device.ddl(SIMPLE);
         publish(&client, &device.id.clone(), device.seal()).await;
     }
-    for device in healthy.iter().chain([&refused, &locked]) {
+    for device in healthy.iter().chain([&refused, &locked, &crossed]) {
         eventually(mysql, &select(&device.id), &[]).await;
     }
     eventually(&hung, &select(&away.id), &[]).await;
     eventually(&hung, &select(&flood.id), &[]).await;
     let mut fleet =
         Fleet { client: client.clone(), round: 0, newcomers: Vec::new(), joined: Vec::new() };
-    let mut others = [&mut refused, &mut locked, &mut away];
+    let mut others = [&mut refused, &mut locked, &mut crossed, &mut away];
     let before = fleet.rounds(mysql, &mut healthy, &mut others, fault()).await;
     let first = format!("{}|1|{}", fleet.round, fleet.round);
-    let sql = format!("SELECT COUNT(*), MIN(id), MAX(id) FROM `{}__app`.t", others[1].id);
-    eventually(mysql, &sql, &[&first]).await;
+    for device in &others[1..3] {
+        let sql = format!("SELECT COUNT(*), MIN(id), MAX(id) FROM `{}__app`.t", device.id);
+        eventually(mysql, &sql, &[&first]).await;
+    }
 
     let mut by_hand = shard::connect(mysql, &book).await;
     run(&mut by_hand, &format!("ALTER TABLE `{}__app`.t MODIFY v VARCHAR(1)", others[0].id)).await;
@@ -141,11 +173,14 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
     // Each may be held by the shard that hangs: it waits, and holds up nobody of its partition.
     fleet.newcomers = newcomers;
     fleet.round += 1;
-    // Too long for the narrowed column; a change of a locked row; a row for the shard that hangs.
+    // Too long for the narrowed column; changes of rows that someone locks; a row for the shard that hangs.
     others[0].insert(&simple("t"), row(fleet.round, "xx"));
-    let change = Change::Update(row(1, "x"), row(1, "xy"));
-    others[1].transaction(&simple("t"), &[change, Change::Insert(row(fleet.round, "x"))]);
-    others[2].insert(&simple("t"), row(fleet.round, "x"));
+    for device in &mut others[1..3] {
+        let mut changes = [1, 2].map(|id| Change::Update(row(id, "x"), row(id, "xy"))).to_vec();
+        changes.push(Change::Insert(row(fleet.round, "x")));
+        device.transaction(&simple("t"), &changes);
+    }
+    others[3].insert(&simple("t"), row(fleet.round, "x"));
     for device in &mut others {
         publish(&client, &device.id.clone(), device.seal()).await;
     }
@@ -154,9 +189,13 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
         flood.insert(&simple("t"), row(id, "x"));
         publish(&client, &flood.id.clone(), flood.seal()).await;
     }
-    let during = fleet.rounds(mysql, &mut healthy, &mut others, fault()).await;
+    let (someone, crossed) = (shard::connect(mysql, &book).await, others[2].id.clone());
+    let (during, deadlocks) = tokio::join!(
+        fleet.rounds(mysql, &mut healthy, &mut others, fault()),
+        cross(someone, &crossed, fault()),
+    );
     println!(
-        "rounds in {:?}: {} before, {} during; median {:?} and {:?}, slowest {:?} and {:?}",
+        "rounds in {:?}: {} before, {} during, with {deadlocks} deadlocks; median {:?} and {:?}, slowest {:?} and {:?}",
         fault(),
         before.len(),
         during.len(),
@@ -166,6 +205,7 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
         during[during.len() - 1],
     );
     assert!(during.len() * 6 >= before.len(), "{before:?} before, {during:?} during");
+    assert!(deadlocks >= 3, "{deadlocks} deadlocks");
     let id = &others[1].id;
     let first = try_query(mysql, &format!("SELECT v FROM `{id}__app`.t WHERE id=1")).await;
     assert_eq!(first.expect("rows"), ["x"], "the lock was held all the time");
@@ -180,10 +220,10 @@ async fn a_refused_row_a_held_lock_and_a_hanging_shard_delay_no_other_device() {
     let settings = worker::settings(&configuration);
     operate::release(&settings, &others[0].id, false).await.expect("releases");
     caught_up(&client, others[0]).await;
-    for device in healthy.iter().chain([&*others[0], &*others[1]]) {
+    for device in healthy.iter().chain(others[..3].iter().map(|device| &**device)) {
         complete(mysql, &device.id, fleet.round).await;
     }
-    complete(&hung, &others[2].id, fleet.round).await;
+    complete(&hung, &others[3].id, fleet.round).await;
     complete(&hung, &flood.id, FLOOD).await;
     assert_eq!(fleet.joined.len(), NEWCOMERS);
     for id in &fleet.joined {

@@ -104,7 +104,7 @@ async fn measure(options: &StackOptions, case: Case) -> Result<Measured> {
     if cloud.is_none() {
         stack.caught_up(DEADLINE).await?;
     }
-    let (_, bytes) = stack.devices[0].head().await?;
+    let bytes = stack.devices[0].log_bytes().await?;
     #[allow(clippy::cast_precision_loss, reason = "a size for people")]
     let log_mib = bytes as f64 / f64::from(1 << 20);
     Ok(Measured {

@@ -290,12 +290,26 @@ impl Device {
     /// # Errors
     /// When its server cannot be asked.
     pub async fn head(&self) -> Result<(u32, u64)> {
-        let mut conn = connect(&self.server).await?;
-        let files: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await?;
-        let last = files.last().context("the device writes no binary log")?;
-        let name: String = last.get(0).context("no name")?;
+        let files = self.log_files().await?;
+        let (name, bytes) = files.last().context("the device writes no binary log")?;
         let number = name.rsplit('.').next().and_then(|n| n.parse().ok()).context("no number")?;
-        Ok((number, last.get(1).context("no size")?))
+        Ok((number, *bytes))
+    }
+
+    /// The size of its log: of all files that it keeps.
+    ///
+    /// # Errors
+    /// When its server cannot be asked.
+    pub async fn log_bytes(&self) -> Result<u64> {
+        Ok(self.log_files().await?.iter().map(|(_, bytes)| bytes).sum())
+    }
+
+    /// The files of its log, the oldest first: their names and sizes in bytes.
+    async fn log_files(&self) -> Result<Vec<(String, u64)>> {
+        let mut conn = connect(&self.server).await?;
+        let rows: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await?;
+        let file = |row: &mysql_async::Row| row.get(0).zip(row.get(1));
+        rows.iter().map(file).collect::<Option<_>>().context("SHOW BINARY LOGS is not understood")
     }
 
     /// Drops all of its log but the newest file. MariaDB keeps a file until its engines let go of it.
@@ -307,8 +321,8 @@ impl Device {
         let mut conn = connect(&self.server).await?;
         conn.query_drop("FLUSH BINARY LOGS").await?;
         loop {
-            let files: Vec<mysql_async::Row> = conn.query("SHOW BINARY LOGS").await?;
-            let last: String = files.last().and_then(|row| row.get(0)).context("no name")?;
+            let files = self.log_files().await?;
+            let (last, _) = files.last().context("the device writes no binary log")?;
             if files.len() == 1 {
                 return Ok(());
             }

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use mysql_async::Row;
 use mysql_async::prelude::Queryable;
-use tributary_testkit::stack::{self, Device};
+use tributary_testkit::stack;
 
 use super::super::pair::{Follower, Pair};
 use super::super::process::{Cost, Meter};
@@ -25,13 +24,6 @@ pub(super) struct Drain {
 const READY: Duration = Duration::from_secs(60);
 /// Fine against drains of seconds, and next to nothing for the shard.
 const POLL: Duration = Duration::from_millis(5);
-
-/// The size of the source's log.
-pub(super) async fn log_bytes(device: &Device) -> Result<u64> {
-    let mut conn = stack::connect(&device.server).await?;
-    let files: Vec<Row> = conn.query("SHOW BINARY LOGS").await?;
-    Ok(files.iter().filter_map(|file| file.get::<u64, _>(1)).sum())
-}
 
 /// From the follower's start until its server has committed all that is in the log. It goes on running.
 pub(super) async fn drain(pair: &mut Pair, follower: Follower) -> Result<Drain> {

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::pair::{Follower, Pair};
 use backlog::Backlog;
-use drain::{drain, log_bytes};
+use drain::drain;
 use report::Round;
 
 /// A backlog is written while nobody follows; then a replica and Tributary drain it, one after the other,
@@ -85,9 +85,9 @@ async fn round(
     };
     say("writing the backlog");
     begin(pair).await?;
-    let before = log_bytes(pair.device()).await?;
+    let before = pair.device().log_bytes().await?;
     backlog.write(pair.device(), size).await?;
-    let mut round = Round::new(log_bytes(pair.device()).await? - before);
+    let mut round = Round::new(pair.device().log_bytes().await? - before);
     let mut order = Follower::ALL;
     order.rotate_left(number as usize % 2);
     for follower in order {
