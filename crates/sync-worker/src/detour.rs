@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tributary_wire::DeviceId;
 
 /// Detours of a lane that have a connection at the same time.
@@ -22,6 +22,8 @@ const QUEUE_BATCHES: usize = 256;
 /// Memory that the messages of all detours of a lane may take, in KiB. It is not the lane's: the others
 /// must not wait for it.
 const QUEUES_KIB: usize = 16 << 10;
+/// So much of it is for the first message of each: one device's queue keeps no other from its detour.
+const FIRSTS_KIB: usize = QUEUES_KIB / 2;
 /// How long the other devices of a lane may have to wait for one with a full queue: most statements
 /// are quick, and reading the stream again costs more.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Detours {
     place: Place,
     running: HashMap<DeviceId, Detour>,
+    devices: HashMap<Id, DeviceId>,
     tasks: JoinSet<Ended>,
     connections: Arc<Semaphore>,
     memory: Arc<Semaphore>,
@@ -47,8 +50,7 @@ struct Detour {
 
 /// A detour that has caught up.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    device: DeviceId,
+struct Ended {
     queue: mpsc::Receiver<Delivery>,
     target: Option<Target>,
 }
@@ -61,6 +63,7 @@ impl Detours {
         Self {
             place,
             running: HashMap::new(),
+            devices: HashMap::new(),
             tasks: JoinSet::new(),
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             memory: Arc::new(Semaphore::new(QUEUES_KIB)),
@@ -87,51 +90,53 @@ impl Detours {
 
     /// Sends devices on their way. One for whose first message there is no room has to wait.
     pub(crate) async fn begin(&mut self, jobs: Vec<Job>) {
+        let directory = Arc::clone(&self.place.directory);
         for mut job in jobs {
+            if !job.deliveries.first_mut().is_some_and(|first| take_in(&self.memory, first, 0)) {
+                tracing::info!(device = %job.device, "there is no room to wait beside the lane; the device's messages are left in the stream for a while");
+                job.leave_alone(&directory).await;
+                continue;
+            }
+            directory.update(&job.device, |known| known.left.detour_begun());
             let (sender, queue) = mpsc::channel(QUEUE_BATCHES);
             let memory = Arc::clone(&self.memory);
             let mut detour = Detour { queue: sender, memory, has_left: false };
-            if !job.deliveries.first_mut().is_some_and(|first| detour.take_in(first)) {
-                job.leave_alone(&self.place.directory).await;
-                continue;
-            }
-            let mut deliveries = std::mem::take(&mut job.deliveries).into_iter();
-            job.deliveries.extend(deliveries.next());
-            for mut delivery in deliveries {
-                if detour.take_in(&mut delivery) {
+            for mut delivery in job.deliveries.split_off(1) {
+                if detour.follows(&mut delivery) {
                     job.deliveries.push(delivery);
                 } else {
-                    detour.leave(&self.place.directory, delivery).await;
+                    detour.leave(&directory, delivery).await;
                 }
             }
-            self.running.insert(job.device.clone(), detour);
+            let device = job.device.clone();
             let executor = Executor::new(self.place.clone(), Slow::Wait, self.spare.pop());
-            self.tasks.spawn(run(executor, job, queue, Arc::clone(&self.connections)));
+            let task = self.tasks.spawn(run(executor, job, queue, Arc::clone(&self.connections)));
+            self.devices.insert(task.id(), device.clone());
+            self.running.insert(device, detour);
         }
     }
 
     /// Waits until a device is back, and returns what came for it in the last moment.
     pub(crate) async fn ended(&mut self) -> Vec<Job> {
-        let Some(ended) = self.tasks.join_next().await else {
+        let Some(joined) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
         };
-        let Ok(mut ended) = ended else {
-            // It panicked, which has been logged. Which device's it was is no longer known, so all of
-            // them are forgotten; what waited for them is delivered again.
-            for (device, _) in self.running.drain() {
-                let now = Instant::now();
-                self.place.directory.update(&device, |known| known.left.detour_ended(now));
-            }
-            return Vec::new();
+        let (task, ended) = match joined {
+            Ok((task, ended)) => (task, Some(ended)),
+            // It panicked, which has been logged: what it had is not acknowledged.
+            Err(error) => (error.id(), None),
         };
-        self.running.remove(&ended.device);
-        let now = Instant::now();
-        self.place.directory.update(&ended.device, |known| known.left.detour_ended(now));
+        if let Some(device) = self.devices.remove(&task) {
+            self.running.remove(&device);
+            let now = Instant::now();
+            self.place.directory.update_known(&device, |known| known.left.detour_ended(now));
+        }
+        let Some(Ended { mut queue, target }) = ended else { return Vec::new() };
         if self.spare.len() < CONNECTIONS_MAX {
-            self.spare.extend(ended.target.take());
+            self.spare.extend(target);
         }
         let mut late = Vec::new();
-        while let Ok(delivery) = ended.queue.try_recv() {
+        while let Ok(delivery) = queue.try_recv() {
             late.push(delivery);
         }
         by_device(late)
@@ -152,7 +157,6 @@ async fn run(
     mut queue: mpsc::Receiver<Delivery>,
     connections: Arc<Semaphore>,
 ) -> Ended {
-    let device = job.device.clone();
     // The semaphore is never closed.
     let _connection = connections.acquire().await;
     let mut jobs = vec![job];
@@ -164,7 +168,7 @@ async fn run(
             next.push(delivery);
         }
         if next.is_empty() {
-            return Ended { device, queue, target: executor.into_target() };
+            return Ended { queue, target: executor.into_target() };
         }
         jobs = by_device(next);
     }
@@ -176,7 +180,7 @@ impl Detour {
     /// Puts messages behind their device. Once one has found no room, none may go before it.
     async fn follow(&mut self, directory: &Directory, job: Job) {
         for mut delivery in job.deliveries {
-            if self.take_in(&mut delivery) {
+            if self.follows(&mut delivery) {
                 match self.queue.send_timeout(delivery, PATIENCE).await {
                     Ok(()) => continue,
                     Err(refused) => self.leave(directory, refused.into_inner()).await,
@@ -187,21 +191,10 @@ impl Detour {
         }
     }
 
-    /// Moves a message from the lane's memory to that of the detours. False when there is no room, or
-    /// when half of what its reader may have in flight is taken: the rest is for the others.
-    fn take_in(&self, delivery: &mut Delivery) -> bool {
-        if self.has_left || delivery.slot.is_crowded() {
-            return false;
-        }
-        let Some(held) = &delivery.memory else { return true };
-        let kib = u32::try_from(held.num_permits()).unwrap_or(u32::MAX);
-        match Arc::clone(&self.memory).try_acquire_many_owned(kib) {
-            Ok(memory) => {
-                delivery.memory = Some(memory);
-                true
-            }
-            Err(_) => false,
-        }
+    /// Takes a message in behind its device. False when there is no room, or when its reader has half of
+    /// what it may have in flight: the rest is for the others.
+    fn follows(&self, delivery: &mut Delivery) -> bool {
+        !self.has_left && !delivery.slot.is_crowded() && take_in(&self.memory, delivery, FIRSTS_KIB)
     }
 
     async fn leave(&mut self, directory: &Directory, delivery: Delivery) {
@@ -209,5 +202,28 @@ impl Detour {
         directory.update(&delivery.device, |known| known.left.note_on_detour(delivery.sequence));
         ::metrics::counter!(metrics::DROPPED).increment(1);
         delivery.acknowledge().await;
+    }
+}
+
+/// Moves a message from the lane's memory to that of the detours, where that leaves `rest` KiB of it. False
+/// when there is no room.
+fn take_in(memory: &Arc<Semaphore>, delivery: &mut Delivery, rest: usize) -> bool {
+    let Some(held) = &delivery.memory else { return true };
+    // It came back from a detour.
+    if Arc::ptr_eq(held.semaphore(), memory) {
+        return true;
+    }
+    // A larger one takes no more: it goes where the first messages have room.
+    let kib = held.num_permits().min(QUEUES_KIB - FIRSTS_KIB);
+    if memory.available_permits() < kib + rest {
+        return false;
+    }
+    let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+    match Arc::clone(memory).try_acquire_many_owned(kib) {
+        Ok(memory) => {
+            delivery.memory = Some(memory);
+            true
+        }
+        Err(_) => false,
     }
 }

@@ -37,7 +37,7 @@ pub struct Delivery {
     pub content: Content,
     /// Acknowledges it.
     pub acker: Acker,
-    /// Keeps its place in the partition's limit of messages in flight.
+    /// Keeps its place in its reader's limit of messages in flight.
     pub slot: Slot,
     /// Keeps its place in the lane's limit of bytes; the lane's entrance sets it.
     pub memory: Option<OwnedSemaphorePermit>,

@@ -1,5 +1,5 @@
 //! What was left in the stream of one device, because of that device alone: it is parked, on a detour that
-//! has no more room, or there is no room for its rows at the shard. Pure.
+//! has no more room, or there is no room for its rows at the shard. Asks nobody and waits for nothing.
 //!
 //! Places are sequences of the stream. All of it can be lost: what is missing then is asked for by a rewind.
 
@@ -16,7 +16,7 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 pub struct Left {
     /// The first message that was left, and the last one.
     range: Option<(u64, u64)>,
-    /// It is on a detour, which says when the rest can be read.
+    /// It is on a detour, behind whose end the rest can be read.
     on_detour: bool,
     /// When to read it again without being told to, and how long it was waited for that.
     retry_at: Option<Instant>,
@@ -24,12 +24,15 @@ pub struct Left {
     reader: Option<Reader>,
 }
 
+/// Tells a reader to stop, and which reader it is.
+pub(crate) type Stop = Arc<CancellationToken>;
+
 /// What reads it again just now.
 #[derive(Debug, Clone)]
 struct Reader {
     /// From here on it is not known to be applied.
     from: u64,
-    stop: Arc<CancellationToken>,
+    stop: Stop,
 }
 
 // === impl Left ===
@@ -46,11 +49,15 @@ impl Left {
         self.range = Some((first.min(sequence), last.max(sequence)));
     }
 
-    /// The same; it is read again once the device's detour has ended.
+    /// The device goes on a detour.
+    pub(crate) fn detour_begun(&mut self) {
+        self.on_detour = true;
+    }
+
+    /// The message at `sequence` was left, and is read again once the device's detour has ended.
     pub(crate) fn note_on_detour(&mut self, sequence: u64) {
         self.note(sequence);
         self.cancel();
-        self.on_detour = true;
     }
 
     /// The detour has ended.
@@ -72,7 +79,7 @@ impl Left {
         }
     }
 
-    /// Everything up to `sequence` is applied, which by the chain rule is all that was left before it.
+    /// Everything up to `sequence` is applied: by the chain rule also what was left before it.
     pub(crate) fn applied(&mut self, sequence: u64) {
         self.retry_pause = Duration::ZERO;
         if let Some(reader) = &mut self.reader {
@@ -94,11 +101,7 @@ impl Left {
 
     /// Where to read from, if there is anything to read and it need not wait. The reader is to stop when
     /// told so, and to say when it has ended.
-    pub(crate) fn begin(
-        &mut self,
-        now: Instant,
-        stop: CancellationToken,
-    ) -> Option<(u64, Arc<CancellationToken>)> {
+    pub(crate) fn begin(&mut self, now: Instant, stop: CancellationToken) -> Option<(u64, Stop)> {
         let has_to_wait = self.retry_at.is_some_and(|at| now < at);
         if self.on_detour || self.reader.is_some() || has_to_wait {
             return None;
@@ -110,9 +113,22 @@ impl Left {
         Some((from, stop))
     }
 
-    /// The reader that was told to stop by this has ended.
-    pub(crate) fn reader_ended(&mut self, stop: &Arc<CancellationToken>) {
+    /// Up to where this reader has brought the device; `None` when it has been stopped.
+    pub(crate) fn reader_at(&self, stop: &Stop) -> Option<u64> {
+        let reader = self.reader.as_ref().filter(|reader| Arc::ptr_eq(&reader.stop, stop));
+        reader.map(|reader| reader.from)
+    }
+
+    /// This reader has ended.
+    pub(crate) fn reader_ended(&mut self, stop: &Stop) {
         self.reader.take_if(|reader| Arc::ptr_eq(&reader.stop, stop));
+    }
+
+    /// This reader has failed: what it has not brought is read again after a while.
+    pub(crate) fn reader_failed(&mut self, stop: &Stop, now: Instant) {
+        if let Some(from) = self.reader_at(stop) {
+            self.note_for_later(from, now);
+        }
     }
 
     /// Stops the reader: what it has not brought yet is left as well.
@@ -135,6 +151,7 @@ mod tests {
     #[test]
     fn what_is_applied_is_not_read_again_and_what_is_left_behind_it_is() {
         let (mut left, now) = (Left::default(), Instant::now());
+        left.detour_begun();
         left.note_on_detour(50);
         left.note_on_detour(90);
         // The detour goes on with what it took in before them, and behind the first of them.
@@ -174,6 +191,23 @@ mod tests {
         assert!(left.is_awaited(), "the end of the first is not that of the second");
         left.reader_ended(&other);
         assert!(!left.is_awaited());
+    }
+
+    #[test]
+    fn what_a_reader_failed_to_bring_is_read_later() {
+        let (mut left, now) = (Left::default(), Instant::now());
+        left.note(10);
+        let (_, stop) = left.begin(now, CancellationToken::new()).expect("begins");
+        left.detour_begun();
+        left.applied(20);
+        assert_eq!(left.reader_at(&stop), Some(21));
+        left.reader_failed(&stop, now);
+        assert!(stop.is_cancelled() && left.reader_at(&stop).is_none());
+        let later = now + RETRY_MIN;
+        assert!(!left.is_due(later), "the detour has not ended");
+        left.detour_ended(later);
+        assert!(left.is_due(later));
+        assert_eq!(begin(&mut left, later), Some(21));
     }
 
     #[test]

@@ -126,7 +126,8 @@ impl Ownership {
             never = membership.keep_up(&provisioned) => match never {},
             outcome = partitions.reconcile(&provisioned, leases, &live) => outcome,
         };
-        self.catch_up.begin_due(self.stream.partitions);
+        let is_ours = |partition| self.owned.consumer(partition).is_some();
+        self.catch_up.begin_due(self.stream.partitions, is_ours);
         outcome.map(|()| provisioned)
     }
 

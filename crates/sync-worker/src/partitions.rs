@@ -254,6 +254,10 @@ impl Partitions {
         let drained = join_all(stopped.iter().map(|(_, running)| running.slots.drained()));
         // What is not committed by then is read again by the next owner, and found to be a duplicate.
         let _ = tokio::time::timeout(DRAIN, drained).await;
+        for (partition, _) in &stopped {
+            // What was committed meanwhile has told of its devices.
+            self.ownership.directory.forget_where(|device| self.is_in(device, *partition));
+        }
         let free = stopped.iter().map(|(partition, running)| {
             free_lease(made, *partition, running.generation, running.revision)
         });

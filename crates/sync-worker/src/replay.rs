@@ -17,11 +17,11 @@ const INTERVAL_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Replays {
     partitions: u32,
-    left: Mutex<HashMap<u32, HashMap<usize, Left>>>,
+    left: Mutex<HashMap<u32, HashMap<usize, Pending>>>,
 }
 
 #[derive(Debug, Default)]
-struct Left {
+struct Pending {
     /// The oldest message that was left.
     oldest: Option<u64>,
     /// When it was read again, and how long not to do so after that.
@@ -71,14 +71,14 @@ impl Replays {
         self.lock().remove(&partition);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, HashMap<usize, Left>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, HashMap<usize, Pending>>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Left ===
+// === impl Pending ===
 
-impl Left {
+impl Pending {
     fn is_paused(&self) -> bool {
         self.replayed.is_some_and(|(at, pause)| at.elapsed() < pause)
     }

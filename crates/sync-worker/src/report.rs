@@ -48,6 +48,8 @@ pub(crate) fn outcome(directory: &Directory, shard: usize, job: &Job, outcome: &
     if let Some(parked) = newly_parked {
         tracing::error!(%device, reason = parked.reason, remedy = parked.remedy, "the device is parked");
     }
+    // Behind a statement nothing has been looked at yet.
+    let is_through = outcome.pass.barrier.is_none();
     let now_us = now_us();
     directory.update(device, |known| {
         if known.gap.is_none() && outcome.pass.gap.is_some() {
@@ -70,7 +72,7 @@ pub(crate) fn outcome(directory: &Directory, shard: usize, job: &Job, outcome: &
             known.watermark = Some(row.clone());
             if row.parked.is_some() {
                 job.span().into_iter().flatten().for_each(|sequence| known.left.note(sequence));
-            } else if tally.applied > 0 && outcome.pass.gap.is_none() {
+            } else if tally.applied > 0 && outcome.pass.gap.is_none() && is_through {
                 job.newest().into_iter().for_each(|sequence| known.left.applied(sequence));
             }
         }
