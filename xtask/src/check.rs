@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::{step, test};
 
-/// Run everything that continuous integration runs: format, lints, dependencies, tests.
+/// Run everything that continuous integration runs: format, lints, dependencies, tests, another decoder.
 #[derive(Args)]
 #[command(after_help = "\
 Stops at the first step that fails and shows its command.
@@ -33,5 +33,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         step::skip("test", "as asked");
         return Ok(());
     }
-    test::run(&test::Arguments { rest: Vec::new() })
+    test::run(&test::Arguments { rest: Vec::new() })?;
+    // Not in the workspace: see there.
+    let manifest = "crates/differential/Cargo.toml";
+    let differential = ["test", "--locked", "--manifest-path", manifest, "--target-dir", "target"];
+    step::run("our decoder beside another", &mut step::cargo(differential))
 }
