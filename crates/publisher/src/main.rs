@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tributary_publisher::check::{self, Outcome};
 use tributary_publisher::{Config, Fate};
-use tributary_runtime::{exit, shutdown, telemetry};
+use tributary_runtime::{exit, memory, shutdown, telemetry};
 
 /// Publishes the changes of one MySQL or MariaDB server to NATS JetStream, for ever.
 #[derive(Parser)]
@@ -41,8 +41,12 @@ Exit codes: 0 stopped by a signal; 1 a check failed; 64 configuration or server 
 cannot be carried on from; 71 the system refused a port or a directory; 77 access denied.
 Log level: TRIBUTARY_LOG=debug.";
 
+/// mysql_async keeps buffers for later. By default each may be of 4 MiB, which soon all of them are.
+const BUFFERS: &[(&str, &str)] = &[("MYSQL_ASYNC_BUFFER_SIZE_CAP", "65536")];
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    memory::keep_little(BUFFERS);
     let (config, device) = match Config::load(arguments.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(error) => {

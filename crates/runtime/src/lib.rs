@@ -6,6 +6,7 @@
 //!   last one says.
 //! - [`shutdown`]: a token that SIGTERM cancels, and a grace period.
 //! - [`backoff`]: how long to wait before the next attempt.
+//! - [`memory`]: how a process keeps its memory.
 //! - [`exit`]: what the process's exit code means.
 //!
 //! **This crate knows nothing of MySQL, NATS or batches.**
@@ -15,6 +16,7 @@ pub mod backoff;
 pub mod config;
 mod environment;
 pub mod exit;
+pub mod memory;
 pub mod readiness;
 pub mod secret;
 pub mod shutdown;

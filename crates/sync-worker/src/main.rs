@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tributary_runtime::{
-    Admin, CancellationToken, ConfigError, Readiness, config, exit, shutdown, telemetry,
+    Admin, CancellationToken, ConfigError, Readiness, config, exit, memory, shutdown, telemetry,
 };
 use tributary_sync_worker::preflight::{self, Verdict};
 use tributary_sync_worker::{Config, Settings, Worker, WorkerError, metrics, operate};
@@ -72,8 +72,12 @@ TRIBUTARY_LOG sets the log level.
 Exit codes: 0 stopped or good, 1 failed, 64 wrong configuration, 69 a server cannot be reached,
 71 a port is taken, 75 did not stop within its grace period.";
 
+/// mysql_async keeps buffers for later. By default each may be of 4 MiB, which soon all of them are.
+const BUFFERS: &[(&str, &str)] = &[("MYSQL_ASYNC_BUFFER_SIZE_CAP", "65536")];
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    memory::keep_little(BUFFERS);
     telemetry::init_logging(arguments.log_json);
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -57,6 +57,21 @@ async fn a_worker_that_is_killed_during_a_snapshot_loses_and_repeats_nothing() {
     }
 }
 
+/// With which settings of the allocator and of the driver a process runs.
+#[cfg(target_os = "linux")]
+fn memory_settings(process: u32) -> Vec<String> {
+    let environment = std::fs::read(format!("/proc/{process}/environ")).expect("reads");
+    let environment = String::from_utf8_lossy(&environment).into_owned();
+    let value = |name: &str| {
+        let variables = environment.split('\0').filter_map(|variable| variable.split_once('='));
+        variables.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
+    };
+    ["MALLOC_MMAP_THRESHOLD_", "MYSQL_ASYNC_BUFFER_SIZE_CAP"]
+        .iter()
+        .flat_map(|n| value(n))
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_told_to_stop_ends_cleanly_and_gives_its_leases_back() {
     let (nats, book) = (nats(), book());
@@ -71,6 +86,8 @@ async fn a_worker_that_is_told_to_stop_ends_cleanly_and_gives_its_leases_back() 
     }
     publish(&client, &device.id.clone(), device.seal()).await;
     eventually(mysql, &select(&device.id), &[]).await;
+    #[cfg(target_os = "linux")]
+    assert_eq!(memory_settings(process.child.pid()), ["131072", "65536"]);
     let status = process.child.terminate(Duration::from_secs(20)).expect("it ends");
     assert!(status.success(), "{status}: {}", process.log());
     assert_eq!(owners(&client).await, [""; 0]);
