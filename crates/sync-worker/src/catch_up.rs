@@ -109,13 +109,13 @@ impl Reader {
     async fn run(self, from: u64) {
         let mut next = from;
         loop {
-            if let Err(reason) = self.read(next).await {
-                self.fail(&reason);
-                return;
-            }
-            let is_at = self.with.directory.knowledge(&self.device);
-            match is_at.and_then(|known| known.left.reader_at(&self.stop)) {
-                Some(at) if at > next => next = at,
+            let has_brought = match self.read(next).await {
+                Ok(has_brought) => has_brought,
+                Err(reason) => return self.fail(&reason),
+            };
+            let known = self.with.directory.knowledge(&self.device);
+            match known.and_then(|known| known.left.reader_at(&self.stop)) {
+                Some(at) if has_brought && at > next => next = at,
                 _ => break,
             }
         }
@@ -132,10 +132,11 @@ impl Reader {
         });
     }
 
-    async fn read(&self, from: u64) -> Result<(), String> {
+    /// Brings what there is from there on, and waits until it is dealt with. False when there was nothing.
+    async fn read(&self, from: u64) -> Result<bool, String> {
         let CatchUp { context, readers, .. } = &self.with;
         let reader = tokio::select! {
-            () = self.stop.cancelled() => return Ok(()),
+            () = self.stop.cancelled() => return Ok(false),
             reader = readers.acquire() => reader,
         };
         let stream = context.get_stream(provision::STREAM).await;
@@ -144,7 +145,7 @@ impl Reader {
         let consumer = consumer.map_err(|error| error.to_string())?;
         let info = consumer.cached_info();
         let (name, pending) = (info.name.clone(), info.num_pending);
-        let slots = Slots::new(consumer::ACK_PENDING_MAX);
+        let slots = Slots::new(consumer::DEVICE_ACK_PENDING_MAX);
         let outcome = match pending {
             0 => Ok(()),
             _ => self.bring(consumer, &slots).await,
@@ -161,7 +162,7 @@ impl Reader {
         };
         // Without this the server would delete it after a while.
         let _ = stream.delete_consumer(&name).await;
-        outcome.and(drained)
+        outcome.and(drained).map(|()| pending > 0)
     }
 
     async fn bring(&self, consumer: PullConsumer, slots: &Arc<Slots>) -> Result<(), String> {

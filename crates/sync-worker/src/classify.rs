@@ -15,7 +15,7 @@ pub enum Class {
     /// There is no room for these rows: in a group, each device alone; of a device alone, it waits aside
     /// until there is. It may be its table that is full, or the disk.
     Full,
-    /// These data cannot be written: in a group, each device alone; of a device alone, it is parked.
+    /// These data cannot be written: a group is divided until the device at fault is alone, and that is parked.
     Data,
     /// The shard's bookkeeping is not what this build expects. Nothing may be written there before
     /// someone has looked.

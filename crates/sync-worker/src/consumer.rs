@@ -14,7 +14,7 @@ const ACK_WAIT: Duration = Duration::from_secs(60);
 const WAITING_MAX: i64 = 8;
 
 /// The same of a device that catches up.
-const DEVICE_ACK_PENDING_MAX: i64 = 256;
+pub const DEVICE_ACK_PENDING_MAX: usize = 256;
 /// A consumer without a reader for so long is deleted.
 const ABANDONED: Duration = Duration::from_secs(30);
 
@@ -76,7 +76,7 @@ pub async fn of_device(
         ack_policy: AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
         filter_subject: subject::device_filter(partition, device),
-        max_ack_pending: DEVICE_ACK_PENDING_MAX,
+        max_ack_pending: i64::try_from(DEVICE_ACK_PENDING_MAX).unwrap_or(i64::MAX),
         inactive_threshold: ABANDONED,
         memory_storage: true,
         num_replicas: 1,

@@ -205,8 +205,9 @@ impl Executor {
             // The others would wait as long once more.
             Slow::Detour if failure.is_lock_wait || is_full || most > GROUP_CONFLICTS_MAX => {
                 match failure.owner {
-                    Some(owner) => detours.push(jobs.remove(owner)),
-                    None => split(jobs, groups),
+                    // Where there is no room for one there may be none for any.
+                    Some(owner) if !is_full => detours.push(jobs.remove(owner)),
+                    _ => split(jobs, groups),
                 }
             }
             Slow::Wait if most > patience => {
@@ -236,20 +237,20 @@ impl Executor {
         }
     }
 
-    /// The data were refused: a group is tried without the device at fault, or in halves where that is not
-    /// known; a device alone is looked at once more, with a fresh picture of its tables, then parked.
+    /// The data were refused: of a group the device at fault, where that is known, is tried apart from the
+    /// others, and those in halves; a device alone is looked at once more, with a fresh picture of its tables,
+    /// then parked.
     fn refused(&mut self, failure: &Failure, jobs: &mut Vec<Job>, groups: &mut VecDeque<Vec<Job>>) {
-        if let Some(target) = &mut self.target {
-            target.catalog.clear();
-        }
         if jobs.len() > 1 {
-            let apart = match failure.owner {
-                Some(owner) => vec![jobs.remove(owner)],
-                None => jobs.split_off(jobs.len() / 2),
-            };
-            groups.push_front(apart);
+            if let Some(owner) = failure.owner {
+                groups.push_front(vec![jobs.remove(owner)]);
+            }
+            groups.push_front(jobs.split_off(jobs.len() / 2));
             groups.push_front(std::mem::take(jobs));
             return;
+        }
+        if let Some(target) = &mut self.target {
+            target.catalog.clear();
         }
         for job in jobs.iter_mut() {
             if job.looked_again {

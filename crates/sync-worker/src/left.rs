@@ -58,6 +58,8 @@ impl Left {
     pub(crate) fn note_on_detour(&mut self, sequence: u64) {
         self.note(sequence);
         self.cancel();
+        // It may have been forgotten meanwhile.
+        self.on_detour = true;
     }
 
     /// The detour has ended.
