@@ -59,6 +59,7 @@ fn row(rows: &mut Rows<'_>, plan: &TablePlan, images: &mut Vec<Row>) -> Result<(
         match stream.next(plan, 0)? {
             Step::Piece(piece) => pieces.push_back(piece.to_vec()),
             Step::Row(row) => return push(op, plan, row, &mut pieces, images),
+            Step::Withheld => bail!("nothing is left out"),
             Step::Done => bail!("a row ends early"),
         }
     }
