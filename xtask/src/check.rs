@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     test::run(&test::Arguments { rest: Vec::new() })?;
     // Not in the workspace: see there.
     let manifest = "crates/differential/Cargo.toml";
-    let differential = ["test", "--locked", "--manifest-path", manifest, "--target-dir", "target"];
-    step::run("our decoder beside another", &mut step::cargo(differential))
+    let mut differential = step::cargo(["test", "--locked", "--manifest-path", manifest]);
+    differential.arg("--target-dir").arg(step::target_directory());
+    step::run("our decoder beside another", &mut differential)
 }
