@@ -1,6 +1,7 @@
 //! What a lane knows of the tables it writes to.
 
 use crate::literal::quoted;
+use crate::presence;
 use crate::session::Session;
 use crate::sql_error::SqlError;
 use crate::target::{TargetColumn, TargetTable};
@@ -73,6 +74,10 @@ async fn read(
     database: &str,
     table: &str,
 ) -> Result<Option<TargetTable>, SqlError> {
+    // From here on it stays as it is, in the transaction that this is a part of.
+    if !presence::hold_to_write(session, database, table).await? {
+        return Ok(None);
+    }
     let place = place(database, table);
     let sql = format!(
         "SELECT column_name, extra, data_type, character_set_name, collation_name \

@@ -50,6 +50,7 @@ mod partitions;
 pub mod pass;
 pub mod plan;
 pub mod preflight;
+mod presence;
 pub mod provision;
 mod render;
 pub mod replay;

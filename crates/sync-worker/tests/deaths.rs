@@ -17,11 +17,11 @@ async fn a_worker_that_is_killed_again_and_again_loses_and_repeats_nothing() {
         let mut device = Device::new(&unique("dev"));
         let messages = keyless_log(&mut device, 200, 40);
         for chunk in messages.chunks(40) {
-            let mut process = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
+            let process = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
             for message in chunk {
                 publish(&client, &device.id, message.clone()).await;
             }
-            process.child.kill().expect("killed");
+            process.kill_at_some_time().await;
         }
         let process = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
         eventually(mysql, &counts(&device.id), &["200|200|b|b"]).await;
@@ -39,11 +39,11 @@ async fn a_worker_that_is_killed_during_a_snapshot_loses_and_repeats_nothing() {
         let mut device = Device::new(&unique("dev"));
         let messages = snapshot_log(&mut device);
         for chunk in messages.chunks(9) {
-            let mut process = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
+            let process = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
             for message in chunk {
                 publish(&client, &device.id, message.clone()).await;
             }
-            process.child.kill().expect("killed");
+            process.kill_at_some_time().await;
         }
         // Two share the partitions from now on, and all is published again, as after a rewind.
         let processes = ["w", "v"]

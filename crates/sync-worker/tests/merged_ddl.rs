@@ -4,11 +4,16 @@
 use crate::device::{Change, Device, Value, column, int, row, simple, table};
 use crate::merged::{SIMPLE, ddl, device, release, rows, settled, successor, target};
 use crate::shard::{Target, apply_all, query, run, stopped, work};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tributary_sync_worker::apply::{self, Outcome};
 use tributary_sync_worker::ddl::{self, Begun};
 use tributary_sync_worker::pass::Barrier;
 use tributary_testkit::Flavour;
 use tributary_wire::{Batch, ColumnKind, DeviceId};
+
+/// Statements beside which someone else changes the shared table. Without the lock the first few lost rows.
+const STATEMENTS: usize = 20;
 
 /// The rows of every device before a statement.
 const ROWS: [(i64, &str); 3] = [(1, "1"), (2, "02"), (3, "3 ")];
@@ -279,5 +284,38 @@ async fn an_alter_that_conflicts_keeps_the_rows_that_it_made_until_the_remedy_is
         // What ZEROFILL made of the number is what the device has.
         assert_eq!(rows(&mut target, &own, "id, n", &t).await, ["1|0000000042"], "{flavour}");
         assert_eq!(rows(&mut target, &other, "id, n", &t).await, ["1|42", "2|7"], "{flavour}");
+    }
+}
+
+/// MariaDB's `information_schema` has no table for a moment while someone alters it. A worker that believed it
+/// brought no rows into the shadow, and took those of the shared table away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_keeps_the_rows_while_someone_else_changes_the_shared_table() {
+    for flavour in Flavour::ALL {
+        let (mut target, app) = target(flavour).await;
+        let mut own = device();
+        ddl(&mut target, &mut own, &[SIMPLE]).await;
+        own.transaction(&simple("t"), &ROWS.map(|(id, v)| Change::Insert(row(id, v))));
+        settled(&mut target, &mut own).await;
+        let is_done = Arc::new(AtomicBool::new(false));
+        let (mut other, until) = (successor(flavour, &target.database).await, is_done.clone());
+        let t = format!("{app}.t");
+        let changes =
+            ["ADD INDEX x (v)", "DROP INDEX x"].map(|what| format!("ALTER TABLE {t} {what}"));
+        let altering = tokio::spawn(async move {
+            while !until.load(Relaxed) {
+                for sql in &changes {
+                    run(&mut other, sql).await;
+                }
+            }
+        });
+        for n in 0..STATEMENTS {
+            own.ddl(&format!("ALTER TABLE t COMMENT='{n}'"));
+            settled(&mut target, &mut own).await;
+            let rows = rows(&mut target, &own, "id, v", &t).await;
+            assert_eq!(rows, ["1|1", "2|02", "3|3 "], "{flavour}, after statement {n}");
+        }
+        is_done.store(true, Relaxed);
+        altering.await.expect("alters");
     }
 }

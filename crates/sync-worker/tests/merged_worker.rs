@@ -39,14 +39,14 @@ async fn a_worker_that_is_killed_loses_and_repeats_nothing_of_any_device() {
         let [first, second] = &mut devices;
         let logs = [keyless_log(first, 80, 20), keyless_log(second, 80, 40)];
         for part in 0..4 {
-            let mut process = worker::spawn(&merged(nats.url(), mysql, &book, &more));
+            let process = worker::spawn(&merged(nats.url(), mysql, &book, &more));
             for (device, log) in devices.iter().zip(&logs) {
                 let size = log.len().div_ceil(4);
                 for message in log.iter().skip(part * size).take(size) {
                     publish(&client, &device.id, message.clone()).await;
                 }
             }
-            process.child.kill().expect("killed");
+            process.kill_at_some_time().await;
         }
         let process = worker::spawn(&merged(nats.url(), mysql, &book, &more));
         for device in &devices {
@@ -66,11 +66,11 @@ async fn a_worker_that_is_killed_during_a_snapshot_leaves_what_the_device_has() 
         let mut device = Device::new(&unique("dev"));
         let messages = snapshot_log(&mut device);
         for chunk in messages.chunks(21) {
-            let mut process = worker::spawn(&merged(nats.url(), mysql, &book, &more));
+            let process = worker::spawn(&merged(nats.url(), mysql, &book, &more));
             for message in chunk {
                 publish(&client, &device.id, message.clone()).await;
             }
-            process.child.kill().expect("killed");
+            process.kill_at_some_time().await;
         }
         let process = worker::spawn(&merged(nats.url(), mysql, &book, &more));
         let copied = shared(&copied(&device.id), &device, &book);

@@ -85,9 +85,24 @@ impl Process {
         }
     }
 
+    /// Kills it: while it starts, at its work, or after it.
+    pub(crate) async fn kill_at_some_time(mut self) {
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..800))).await;
+        self.child.kill().expect("killed");
+    }
+
     /// Everything that it has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.scratch.path().join("worker.log")).unwrap_or_default()
+    }
+}
+
+/// A test that fails shows what its worker said.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the log of the worker:\n{}", self.log());
+        }
     }
 }
 

@@ -7,12 +7,12 @@
 
 use crate::apply::Target;
 use crate::ddl::{DdlError, mapped};
-use crate::literal::quoted;
 use crate::merged::Merged;
 use crate::merged::reconcile::tables;
 use crate::merged::shape::Shape;
 use crate::merged::union::Place;
 use crate::pass::{Order, Task};
+use crate::presence;
 use crate::sql_error::SqlError;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(crate) async fn before(
         let place = Place { database: &shared, table, device_column: &merged.device_column };
         refuse_unfit(target, place, &shadow).await?;
         let mut sql = format!("START TRANSACTION; DELETE FROM {name}");
-        if changes_rows(&order.ddl) && has(target, merged, &shared, table).await? {
+        if changes_rows(&order.ddl) && is_shared(target, place).await? {
             let columns = own.written();
             sql = format!(
                 "{sql}; INSERT INTO {name} ({columns}) SELECT {columns} FROM {}.{} WHERE {}",
@@ -63,6 +63,13 @@ pub(crate) async fn before(
         undone(target, outcome).await?;
     }
     Ok(())
+}
+
+/// True when the table is there, and one of the layout's.
+async fn is_shared(target: &mut Target, place: Place<'_>) -> Result<bool, DdlError> {
+    let Place { database, table, device_column } = place;
+    let found = presence::hold(&mut target.session, database, table, Some(device_column)).await;
+    found.map_err(DdlError::Bookkeeping)
 }
 
 /// Refuses a table whose engine does not keep its rows here.
@@ -220,33 +227,13 @@ async fn clear_shared(
     device: &DeviceId,
     (database, table): &Shared,
 ) -> Result<(), DdlError> {
-    if !has(target, merged, database, table).await? {
-        return Ok(());
-    }
     let sql =
         format!("DELETE FROM {}.{} WHERE {}", quote(database), quote(table), merged.is_of(device));
-    run(target, "take a device's rows out of a shared table", &sql).await
-}
-
-/// True when the table is there, and one of the layout's.
-async fn has(
-    target: &mut Target,
-    merged: &Merged,
-    database: &str,
-    table: &str,
-) -> Result<bool, DdlError> {
-    let mut sql =
-        b"SELECT 1 FROM information_schema.columns WHERE ordinal_position=1 AND column_name="
-            .to_vec();
-    quoted(&mut sql, merged.device_column.as_bytes());
-    let sql =
-        format!("{} AND {}", String::from_utf8_lossy(&sql), crate::catalog::place(database, table));
-    let rows: Vec<u8> = target
-        .session
-        .rows("look for a shared table", &sql)
-        .await
-        .map_err(DdlError::Bookkeeping)?;
-    Ok(!rows.is_empty())
+    match run(target, "take a device's rows out of a shared table", &sql).await {
+        // Nor has anyone rows there.
+        Err(DdlError::Statement { source, .. }) if presence::is_missing(&source) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 async fn run(target: &mut Target, operation: &'static str, sql: &str) -> Result<(), DdlError> {

@@ -6,6 +6,7 @@ use crate::merged::shape::Shape;
 use crate::merged::union::{self, Place, Steps};
 use crate::merged::{Merged, carry};
 use crate::pass::{Order, Task};
+use crate::presence;
 use crate::session::Session;
 use crate::sql_error::SqlError;
 use std::time::Duration;
@@ -70,7 +71,7 @@ async fn table(
     let shared = merged.database(database).map_err(DdlError::Stop)?;
     let place = Place { database: &shared, table, device_column: &merged.device_column };
     carry::refuse_unfit(target, place, &shadow).await?;
-    if left(&mut target.session, place, &own).await?.is_none() {
+    if left(target, place, &own).await?.is_none() {
         return Ok(());
     }
     let lock = format!("SELECT GET_LOCK('{LOCK}', {LOCK_WAIT_S})");
@@ -88,18 +89,30 @@ async fn table(
 
 /// The steps that are left for a table, `None` when there are none.
 async fn left(
-    session: &mut Session,
+    target: &mut Target,
     place: Place<'_>,
     own: &Shape,
 ) -> Result<Option<Steps>, DdlError> {
-    let shared = Shape::read(session, place.database, place.table).await;
-    let shared = shared.map_err(DdlError::Bookkeeping)?;
+    // In a transaction: nobody may change the table between two questions about it.
+    let begin = target.session.run("begin", b"START TRANSACTION").await;
+    begin.map_err(DdlError::Bookkeeping)?;
+    let shared = shared(&mut target.session, place).await.map_err(DdlError::Bookkeeping);
+    let shared = carry::undone(target, shared).await?;
+    let end = target.session.run("end the transaction", b"ROLLBACK").await;
+    end.map_err(DdlError::Bookkeeping)?;
     let steps = union::steps(place, own, shared.as_ref()).map_err(DdlError::Stop)?;
     Ok((steps != Steps::default()).then_some(steps))
 }
 
+async fn shared(session: &mut Session, place: Place<'_>) -> Result<Option<Shape>, SqlError> {
+    if !presence::hold(session, place.database, place.table, None).await? {
+        return Ok(None);
+    }
+    Shape::read(session, place.database, place.table).await
+}
+
 async fn bring(target: &mut Target, place: Place<'_>, own: &Shape) -> Result<(), DdlError> {
-    let Some(steps) = left(&mut target.session, place, own).await? else { return Ok(()) };
+    let Some(steps) = left(target, place, own).await? else { return Ok(()) };
     // The server's account of members and expressions is in this character set, and rows are written in none.
     let names = target.session.run("set up the session", b"SET NAMES utf8mb4").await;
     names.map_err(DdlError::Bookkeeping)?;
