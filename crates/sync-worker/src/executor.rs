@@ -167,6 +167,10 @@ impl Executor {
         let class = report::class(failure.class);
         ::metrics::counter!(metrics::RETRIES, "class" => class).increment(1);
         self.restore(failure).await;
+        if failure.is_lock_wait && failure.owner.is_none() && !self.takes_changes().await {
+            // Of the whole shard, as by FLUSH TABLES WITH READ LOCK.
+            return self.failing(failure).await;
+        }
         match failure.class {
             Class::Conflict | Class::Full => self.conflict(failure, jobs, groups, detours).await,
             Class::Reconnect | Class::Unavailable => self.failing(failure).await,

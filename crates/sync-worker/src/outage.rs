@@ -34,17 +34,25 @@ pub(crate) async fn unless_silent<T>(
 impl Executor {
     /// Looks whether a shard that was down takes changes again. The outcome shows in its health.
     pub(crate) async fn look(&mut self) {
-        if self.connected().await.is_err() {
-            return;
+        if self.connected().await.is_ok() && self.takes_changes().await {
+            self.recovered();
         }
-        let Some(target) = &mut self.target else { return };
-        // Changes nothing, and is refused by a server that is read-only.
+    }
+
+    /// False when the shard takes changes from nobody: it is read-only, locked as a whole, or gone.
+    pub(crate) async fn takes_changes(&mut self) -> bool {
+        let Some(target) = &mut self.target else { return false };
+        // Changes nothing, and is refused all the same.
         let sql =
             format!("UPDATE {}.watermark SET run=run WHERE device_id=''", quote(&target.database));
         match target.session.run_quickly("look whether it takes changes", sql.as_bytes()).await {
-            Ok(()) => self.recovered(),
-            Err(error) if error.keeps_connection() => {}
-            Err(_) => self.target = None,
+            Ok(()) => true,
+            Err(error) => {
+                if !error.keeps_connection() {
+                    self.target = None;
+                }
+                false
+            }
         }
     }
 

@@ -93,12 +93,13 @@ impl Session {
     pub async fn reset(&mut self) -> Result<(), SqlError> {
         // What the device has stored has passed its constraints, or was let past them (MariaDB).
         // READ COMMITTED: a lock on a watermark that does not exist yet must not lock its neighbours.
+        // Who waits for a lock holds up a lane: of rows, or of a table that someone has locked or alters.
         self.run(
             "set up the session",
             format!(
                 "ROLLBACK; SET NAMES binary; \
                  SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00', foreign_key_checks=0, \
-                 unique_checks=1, innodb_lock_wait_timeout=1, lock_wait_timeout=60, autocommit=1, \
+                 unique_checks=1, innodb_lock_wait_timeout=1, lock_wait_timeout=1, autocommit=1, \
                  collation_server=DEFAULT, timestamp=DEFAULT \
                  /*M! , check_constraint_checks=0 */; \
                  SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"

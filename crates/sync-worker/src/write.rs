@@ -102,7 +102,11 @@ pub(crate) async fn tables(
     loop {
         let written = script.len();
         let known = catalog.table(session, database, table, generation).await;
-        let planned = match known.map_err(bookkeeping)? {
+        let known = known.map_err(|source| ApplyError {
+            owner: device_column.is_none().then_some(owner),
+            ..bookkeeping(source)
+        })?;
+        let planned = match known {
             None => Err(PlanError::TableMissing { table: format!("{database}.{table}") }),
             Some(known) => {
                 let context = Context {

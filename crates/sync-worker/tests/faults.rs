@@ -1,5 +1,5 @@
 //! Everything at once: one device's data are refused, another's rows are held locked, a third's transactions
-//! end in deadlocks, a shard hangs. The others go on as if nothing were.
+//! end in deadlocks, someone locks a fourth's table, a shard hangs. The others go on as if nothing were.
 
 use crate::device::{Change, Device, column, int, row, simple, table, text};
 use crate::lab::{SIMPLE, book, nats, select, server, setup};
@@ -140,8 +140,8 @@ async fn a_refused_row_a_held_lock_deadlocks_and_a_hanging_shard_delay_no_other_
     let (nats, book) = (nats(), book());
     let (hung, mysql) = (server(Flavour::MariaDb), shard::server(Flavour::MySql));
     let mut healthy: Vec<Device> = (0..HEALTHY).map(|_| Device::new(&unique("well"))).collect();
-    let [mut refused, mut locked, mut crossed, mut away] =
-        ["refused", "locked", "crossed", "away"].map(|name| Device::new(&unique(name)));
+    let [mut refused, mut locked, mut crossed, mut fenced, mut away] =
+        ["refused", "locked", "crossed", "fenced", "away"].map(|name| Device::new(&unique(name)));
     let newcomers: Vec<Device> = (0..NEWCOMERS).map(|_| Device::new(&unique("new"))).collect();
     let mut rules = String::new();
     let on = |id: &DeviceId, shard| {
@@ -156,19 +156,19 @@ async fn a_refused_row_a_held_lock_deadlocks_and_a_hanging_shard_delay_no_other_
     };
     rules += &on(&away.id, "hung");
     rules += &on(&flood.id, "hung");
-    for device in healthy.iter().chain([&refused, &locked, &crossed]).chain(&newcomers) {
+    for device in healthy.iter().chain([&refused, &locked, &crossed, &fenced]).chain(&newcomers) {
         rules += &on(&device.id, "well");
     }
     let shards = [("hung", hung.port()), ("well", mysql.port())];
     let configuration = Setup { more: &rules, ..setup("w", nats.url(), &shards, &book) };
     let worker = start(&configuration).await;
     let client = connect(&nats).await;
-    let ill = [&mut refused, &mut locked, &mut crossed, &mut away, &mut flood];
+    let ill = [&mut refused, &mut locked, &mut crossed, &mut fenced, &mut away, &mut flood];
     for device in healthy.iter_mut().chain(ill) {
         device.ddl(SIMPLE);
         publish(&client, &device.id.clone(), device.seal()).await;
     }
-    for device in healthy.iter().chain([&refused, &locked, &crossed]) {
+    for device in healthy.iter().chain([&refused, &locked, &crossed, &fenced]) {
         eventually(mysql, &select(&device.id), &[]).await;
     }
     eventually(&hung, &select(&away.id), &[]).await;
@@ -180,10 +180,10 @@ async fn a_refused_row_a_held_lock_deadlocks_and_a_hanging_shard_delay_no_other_
         joined: Vec::new(),
         with_pairs: false,
     };
-    let mut others = [&mut refused, &mut locked, &mut crossed, &mut away];
+    let mut others = [&mut refused, &mut locked, &mut crossed, &mut fenced, &mut away];
     let before = fleet.rounds(mysql, &mut healthy, &mut others, fault()).await;
     let first = format!("{}|1|{}", fleet.round, fleet.round);
-    for device in &others[1..3] {
+    for device in &others[1..4] {
         let sql = format!("SELECT COUNT(*), MIN(id), MAX(id) FROM `{}__app`.t", device.id);
         eventually(mysql, &sql, &[&first]).await;
     }
@@ -193,6 +193,8 @@ async fn a_refused_row_a_held_lock_deadlocks_and_a_hanging_shard_delay_no_other_
     let mut holder = shard::connect(mysql, &book).await;
     run(&mut holder, "START TRANSACTION").await;
     query(&mut holder, &format!("SELECT id FROM `{}__app`.t FOR UPDATE", others[1].id)).await;
+    let mut fence = shard::connect(mysql, &book).await;
+    run(&mut fence, &format!("LOCK TABLES `{}__app`.t WRITE", others[3].id)).await;
     hung.pause().expect("the shard hangs");
     // Each may be held by the shard that hangs: it waits, and holds up nobody of its partition.
     fleet.newcomers = newcomers;
@@ -228,6 +230,7 @@ async fn a_refused_row_a_held_lock_deadlocks_and_a_hanging_shard_delay_no_other_
 
     hung.resume().expect("the shard goes on");
     run(&mut holder, "ROLLBACK").await;
+    run(&mut fence, "UNLOCK TABLES").await;
     let parked =
         |reply: &HeartbeatReply| matches!(&reply.directive, Some(Directive::Parked { .. }));
     heartbeat_until(&client, &others[0].id, 1, Some(others[0].end()), parked).await;
@@ -236,10 +239,10 @@ async fn a_refused_row_a_held_lock_deadlocks_and_a_hanging_shard_delay_no_other_
     let settings = worker::settings(&configuration);
     operate::release(&settings, &others[0].id, false).await.expect("releases");
     caught_up(&client, others[0]).await;
-    for device in healthy.iter().chain(others[..3].iter().map(|device| &**device)) {
+    for device in healthy.iter().chain(others[..4].iter().map(|device| &**device)) {
         complete(mysql, &device.id, fleet.round).await;
     }
-    complete(&hung, &others[3].id, fleet.round).await;
+    complete(&hung, &others[4].id, fleet.round).await;
     complete(&hung, &flood.id, FLOOD).await;
     assert_eq!(fleet.joined.len(), NEWCOMERS);
     for id in &fleet.joined {

@@ -47,6 +47,35 @@ async fn a_shard_that_is_killed_delays_no_other_and_catches_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_someone_locks_as_a_whole_is_down_until_it_is_free() {
+    for flavour in Flavour::ALL {
+        let (nats, book, mysql) = (nats(), book(), server(flavour));
+        let worker = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
+        let client = connect(&nats).await;
+        let mut devices: Vec<Device> = (0..12).map(|_| Device::new(&unique("dev"))).collect();
+        for device in &mut devices {
+            device.ddl(SIMPLE);
+            publish(&client, &device.id.clone(), device.seal()).await;
+        }
+        for device in &devices {
+            eventually(&mysql, &select(&device.id), &[]).await;
+        }
+        // As a backup does.
+        let mut backup = shard::connect(&mysql, &book).await;
+        run(&mut backup, "FLUSH TABLES WITH READ LOCK").await;
+        for device in &mut devices {
+            device.insert(&simple("t"), row(1, "x"));
+            publish(&client, &device.id.clone(), device.seal()).await;
+        }
+        worker.says(&["the shard is down"]).await;
+        run(&mut backup, "UNLOCK TABLES").await;
+        for device in &devices {
+            eventually(&mysql, &select(&device.id), &["1|x"]).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_workers_that_both_believe_they_own_a_device_apply_each_change_once() {
     async fn insist(mut target: shard::Target, device: DeviceId, batches: Arc<Vec<Batch>>) {
         for batch in batches.iter() {

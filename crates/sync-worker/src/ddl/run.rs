@@ -16,6 +16,8 @@ use tributary_wire::{DeviceId, Header, Statement};
 
 /// Rebuilding the largest table of a device must fit in.
 pub(super) const LIMIT: Duration = Duration::from_secs(6 * 3600);
+/// How long a statement waits for those who use its table, while others wait for it.
+const LOCK_WAIT_S: u32 = 60;
 /// A statement names this many different collations at most that the target may lack.
 const COLLATIONS_MAX: usize = 16;
 /// How much of a statement goes into a reason.
@@ -184,7 +186,11 @@ async fn prologue(target: &mut Target, context: &Context<'_>) -> Result<String, 
     // In the merged layout the tables that are referred to have no rows here.
     let has_rows = target.layout.merged().is_none();
     let checks = u8::from(!no_foreign_key_checks && has_rows);
-    let mut settings = vec![format!("sql_mode='{mode}'"), format!("foreign_key_checks={checks}")];
+    let mut settings = vec![
+        format!("sql_mode='{mode}'"),
+        format!("foreign_key_checks={checks}"),
+        format!("lock_wait_timeout={LOCK_WAIT_S}"),
+    ];
     // What NOW() and DEFAULT CURRENT_TIMESTAMP meant; 0 would set the clock going again.
     let (seconds, fraction) = (timestamp_us / 1_000_000, timestamp_us % 1_000_000);
     if seconds > 0 {
