@@ -2,8 +2,10 @@
 
 use crate::lab::{DEADLINE, all_equal, options, progress, start, workloads};
 use anyhow::{Context, Result};
+use mysql_async::prelude::Queryable;
+use std::time::{Duration, Instant};
 use tributary_testkit::Flavour::{self, MariaDb, MySql};
-use tributary_testkit::stack::Stack;
+use tributary_testkit::stack::{Stack, StackOptions, connect};
 
 const TABLES: &[&str] = &[
     "CREATE DATABASE kept CHARACTER SET latin1",
@@ -134,4 +136,92 @@ async fn a_copy_whose_log_was_lost_is_replaced() -> Result<()> {
         all_equal(&stack, running).await.with_context(|| flavour.to_string())?;
     }
     Ok(())
+}
+
+/// What happens to a table `{}_slow` of which a part is copied, and to its rows right after that.
+const IN_BETWEEN: [&[&str]; 8] = [
+    &["RENAME TABLE {}_slow TO {}_first", "INSERT INTO {}_first (b) VALUES ('new')"],
+    &["RENAME TABLE {}_slow TO {}_then", "INSERT INTO {}_then (b) VALUES ('new')"],
+    &[
+        "ALTER TABLE {}_slow MODIFY id INT, DROP PRIMARY KEY",
+        "UPDATE {}_slow SET b = 'x' WHERE id % 7 = 0",
+    ],
+    &[
+        "ALTER TABLE {}_slow MODIFY id INT, DROP PRIMARY KEY, ADD PRIMARY KEY (other)",
+        "DELETE FROM {}_slow WHERE id % 3 = 0",
+    ],
+    &[
+        "ALTER TABLE {}_slow MODIFY id BIGINT AUTO_INCREMENT, ADD c INT",
+        "UPDATE {}_slow SET c = id",
+    ],
+    &["TRUNCATE TABLE {}_slow", "INSERT INTO {}_slow (b) VALUES ('one'), ('two')"],
+    &["DROP TABLE {}_slow"],
+    &[
+        "CREATE TABLE {}_new LIKE {}_slow",
+        "INSERT INTO {}_new SELECT id + 100000, b, other FROM {}_slow",
+        "RENAME TABLE {}_slow TO {}_old, {}_new TO {}_slow",
+        "DELETE FROM {}_slow WHERE id % 3 = 0",
+    ],
+];
+
+/// The part of a table that is not copied yet is not forgotten.
+async fn tables_change_their_definitions_while_they_are_copied(flavour: Flavour) -> Result<()> {
+    let options = StackOptions {
+        publisher_sections: "[snapshot]\nrows_per_second = 2000\n".to_owned(),
+        ..options(&[flavour], &[flavour], 1)?
+    };
+    let mut stack = Stack::servers(&options)?;
+    let device = &stack.devices[0];
+    device.sql(&["CREATE DATABASE app", "USE app"]).await?;
+    let cases = ('a'..).zip(IN_BETWEEN);
+    for (name, _) in cases.clone() {
+        let table = format!(
+            "CREATE TABLE {name}_slow (id INT PRIMARY KEY AUTO_INCREMENT, b VARCHAR(40), other INT)"
+        );
+        let rows = format!(
+            "INSERT INTO {name}_slow (b, other) WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s \
+             WHERE n < 80) SELECT CONCAT('row ', x.n), 10000 - x.n * 80 - y.n FROM s x, s y"
+        );
+        device.sql(&["USE app", &table, &rows]).await?;
+    }
+    device.forget_log(DEADLINE).await?;
+    stack.launch()?;
+    for (name, between) in cases {
+        a_part_is_copied(&stack, &format!("{name}_slow")).await?;
+        let statements: Vec<String> =
+            between.iter().map(|sql| sql.replace("{}", &name.to_string())).collect();
+        let statements = statements.iter().map(String::as_str);
+        let statements: Vec<&str> = std::iter::once("USE app").chain(statements).collect();
+        stack.devices[0].sql(&statements).await?;
+    }
+    stack.ready(DEADLINE).await?;
+    stack.caught_up(DEADLINE).await?;
+    let verdict = stack.verdict(&stack.devices[0]).await?;
+    assert!(verdict.equal(), "{flavour}: {verdict}\n{:#?}", verdict.differences);
+    Ok(())
+}
+
+async fn a_part_is_copied(stack: &Stack, table: &str) -> Result<()> {
+    let mut shard = connect(&stack.shards[0].server).await?;
+    let sql = format!("SELECT COUNT(*) FROM DEVICE_001__app.{table}");
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let copied: u32 = shard.query_first(&sql).await.ok().flatten().unwrap_or(0);
+        if copied > 0 {
+            assert!(copied < 6400, "{table} is not copied slowly enough");
+            return Ok(());
+        }
+        assert!(Instant::now() < until, "nothing of {table} is copied");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn mysql_tables_change_their_definitions_while_they_are_copied() -> Result<()> {
+    tables_change_their_definitions_while_they_are_copied(MySql).await
+}
+
+#[tokio::test]
+async fn mariadb_tables_change_their_definitions_while_they_are_copied() -> Result<()> {
+    tables_change_their_definitions_while_they_are_copied(MariaDb).await
 }

@@ -28,7 +28,7 @@ mod origin;
 pub mod retention;
 pub mod service;
 pub mod session;
-mod snapshot;
+pub mod snapshot;
 pub mod source;
 pub mod start;
 pub mod tail;

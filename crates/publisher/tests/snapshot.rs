@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tributary_publisher::config::WhenLost;
+use tributary_publisher::snapshot::catalog::Catalog;
+use tributary_publisher::source::Source;
 
 use tributary_testkit::{Direction, Flavour, MySqlOptions, MySqlServer, Proxy};
 use tributary_wire::Batch;
@@ -135,6 +137,48 @@ fn write(lab: &Lab, seed: u64, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
             }
         }
     })
+}
+
+/// MariaDB forgets a table for a moment while it is altered. A list without it would have the target drop its
+/// copy, and a look that finds no key would end the table in the middle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_altered_is_there_all_the_time() {
+    for flavour in Flavour::ALL {
+        let lab = Lab::start(flavour).await;
+        prepare(&lab, 10).await;
+        let config = lab.config().source;
+        let (source, facts) = Source::open(&config).await.expect("connects");
+        source.close().await;
+        let mut catalog = Catalog::connect(&config, &facts).await.expect("connects");
+        let stop = Arc::new(AtomicBool::new(false));
+        let (url, until) = (lab.source.admin_url(), Arc::clone(&stop));
+        let altering = tokio::spawn(async move {
+            let opts = mysql_async::Opts::from_url(&url).expect("a url");
+            let mut conn = mysql_async::Conn::new(opts).await.expect("connects");
+            while !until.load(Ordering::Relaxed) {
+                for what in ["ADD INDEX i (v)", "DROP INDEX i", "FORCE, ALGORITHM=COPY"] {
+                    conn.query_drop(format!("ALTER TABLE app.t {what}")).await.expect("alters");
+                    tokio::time::sleep(Duration::from_micros(fastrand::u64(0..3000))).await;
+                }
+            }
+        });
+        let name = ("app".to_owned(), "t".to_owned());
+        for look in 0..200 {
+            let tables = catalog.tables().await.expect("lists");
+            assert!(tables.iter().any(|table| table.name == name), "{flavour}, list {look}");
+            let columns = catalog.columns(&name).await.expect("reads").expect("a table");
+            assert!(columns.by_range, "{flavour}, look {look}");
+            // At another moment of the ALTER.
+            tokio::time::sleep(Duration::from_micros(fastrand::u64(0..2000))).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+        altering.await.expect("alters");
+        // One that has gone is not waited for.
+        lab.sql(&["DROP TABLE app.t", "CREATE VIEW app.t AS SELECT 1"]).await;
+        let tables = catalog.tables().await.expect("lists");
+        assert!(tables.iter().all(|table| table.name != name));
+        catalog.close().await;
+    }
 }
 
 async fn tables_are_copied_while_they_are_written_to(flavour: Flavour) {

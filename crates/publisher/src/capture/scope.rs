@@ -24,8 +24,9 @@ pub(super) enum Concern {
     Carry,
     /// Only to tables, or to code, whose definition is still to come: it is left.
     Leave,
-    /// To both: rows could move from a table that is still to be copied to one that is. It is left, and
-    /// the snapshot goes back, so that all these tables are still to come.
+    /// To both, or to the table of which a part is copied: rows that are still to be copied could be where the
+    /// snapshot does not look for them any more. It is left, and the snapshot goes back, so that all these
+    /// tables are still to come.
     FallBack(SnapshotCursor),
 }
 
@@ -122,11 +123,12 @@ impl Scope {
             named.extend(ddl.reads.iter().map(|name| self.full(name, default)));
         }
         let is_live = |(database, table): &(String, String)| cursor.is_live(database, table);
+        let moves = moves_rows(ddl.kind) && named.iter().any(|name| is_under_way(cursor, name));
         match (named.iter().any(is_live), named.iter().all(is_live)) {
-            (_, true) => Concern::Carry,
-            (false, false) => Concern::Leave,
-            (true, false) => {
-                let first = named.into_iter().filter(is_live).map(|(database, _)| database).min();
+            (_, true) if !moves => Concern::Carry,
+            (false, _) => Concern::Leave,
+            (true, _) => {
+                let first = named.into_iter().filter(is_live).min();
                 Concern::FallBack(before(first.unwrap_or_default()))
             }
         }
@@ -146,9 +148,23 @@ impl Scope {
     }
 }
 
-/// No table of this database is live, nor of any behind it.
-fn before(database: String) -> SnapshotCursor {
-    SnapshotCursor { database, complete: true, ..SnapshotCursor::default() }
+/// True for a statement after which a row may have another key, another table, or no key at all: what is
+/// "behind the last key that was read" is then no longer what is left to be copied.
+fn moves_rows(kind: DdlKind) -> bool {
+    // DROP INDEX also drops a primary key.
+    matches!(kind, DdlKind::AlterTable | DdlKind::RenameTable | DdlKind::DropIndex)
+}
+
+/// True for the table of which a part is copied.
+fn is_under_way(cursor: &SnapshotCursor, (database, table): &(String, String)) -> bool {
+    !cursor.complete && (&cursor.database, &cursor.table) == (database, table)
+}
+
+/// A place before this table, at which it is not live, nor is any behind it. There may be others behind it as
+/// well: they are copied once more.
+fn before((database, mut table): (String, String)) -> SnapshotCursor {
+    table.pop();
+    SnapshotCursor { database, table, complete: true, ..SnapshotCursor::default() }
 }
 
 // === impl Watch ===
@@ -257,6 +273,35 @@ mod tests {
             }
             assert!(cursor.is_live("crm", "zone"));
         }
+    }
+
+    #[test]
+    fn a_table_that_changes_while_it_is_copied_is_copied_once_more() {
+        let under_way = scope("shop", "m");
+        for sql in [
+            "ALTER TABLE m DROP PRIMARY KEY",
+            "DROP INDEX `PRIMARY` ON m",
+            "RENAME TABLE m TO k",
+            "ALTER TABLE m RENAME TO k",
+            "RENAME TABLE m TO k, l TO m",
+        ] {
+            let Concern::FallBack(cursor) = under_way.concern(&ddl(sql), "shop") else {
+                panic!("{sql}: {:?}", under_way.concern(&ddl(sql), "shop"));
+            };
+            let moved = if sql.contains(" k") { "k" } else { "m" };
+            for table in [moved, "m", "n"] {
+                assert!(!cursor.is_live("shop", table), "{sql}: {table}");
+            }
+            assert!(cursor.is_live("crm", "zone"), "{sql}");
+        }
+        for sql in
+            ["TRUNCATE m", "DROP TABLE m", "CREATE INDEX i ON m (v)", "CREATE TABLE a LIKE m"]
+        {
+            assert_eq!(under_way.concern(&ddl(sql), "shop"), Concern::Carry, "{sql}");
+        }
+        let mut done = scope("shop", "m");
+        done.cursor.iter_mut().for_each(|cursor| cursor.complete = true);
+        assert_eq!(done.concern(&ddl("RENAME TABLE m TO k"), "shop"), Concern::Carry);
     }
 
     #[test]

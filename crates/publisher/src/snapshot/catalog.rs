@@ -8,23 +8,28 @@ use crate::source::{self, Facts, Flavour, lost_or_refused};
 use crate::{Error, snapshot::Exact};
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Row};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tributary_binlog::Gtids;
+use tributary_schema::quote;
 use tributary_wire::Statement;
 
 /// See the module.
-pub(crate) struct Catalog {
+pub struct Catalog {
     pub(crate) conn: Conn,
     address: String,
     pub(super) flavour: Flavour,
     /// SHOW MASTER STATUS by its name on this server.
     status: &'static str,
+    /// Tables that were listed and are not known to have gone.
+    seen: BTreeSet<TableName>,
 }
 
 /// A table of the device.
 #[derive(Debug, Clone)]
-pub(crate) struct Table {
-    pub(crate) name: TableName,
+pub struct Table {
+    /// Database and name.
+    pub name: TableName,
     /// `BASE TABLE`, or what else it is.
     pub(crate) sort: String,
     /// Its storage engine.
@@ -47,6 +52,10 @@ pub(super) const UTF8MB4: u16 = 45;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// A transaction that the log holds becomes visible within moments of it.
 const VISIBLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often tables are listed until none is missing, and the pauses before that.
+const LISTS_MAX: usize = 8;
+const LIST_AGAIN: Duration = Duration::from_millis(10);
+const FIRST_LIST_AGAIN: Duration = Duration::from_millis(200);
 /// ER_NO_SUCH_TABLE, ER_BAD_DB_ERROR, ER_TABLE_DEF_CHANGED, ER_VIEW_INVALID: the log moved on.
 const MOVED: [u16; 4] = [1146, 1049, 1412, 1356];
 
@@ -54,12 +63,16 @@ const MOVED: [u16; 4] = [1146, 1049, 1412, 1356];
 
 impl Catalog {
     /// Connects, with a session that reads every value as it is stored.
-    pub(crate) async fn connect(config: &SourceConfig, facts: &Facts) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// As [`source::connect`].
+    pub async fn connect(config: &SourceConfig, facts: &Facts) -> Result<Self, Error> {
         let conn = source::connect(config).await?;
         let is_new = facts.flavour == Flavour::MySql && facts.version_numbers >= (8, 2, 0);
         let status = if is_new { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
         let address = config.address();
-        let mut catalog = Self { conn, address, flavour: facts.flavour, status };
+        let seen = BTreeSet::new();
+        let mut catalog = Self { conn, address, flavour: facts.flavour, status, seen };
         for setting in [
             "SET NAMES utf8mb4",
             "SET SESSION character_set_results = NULL, time_zone = '+00:00', sql_mode = ''",
@@ -192,7 +205,51 @@ impl Catalog {
     }
 
     /// Every table, by database and name in byte order. Views are not among them.
-    pub(crate) async fn tables(&mut self) -> Result<Vec<Table>, Error> {
+    ///
+    /// MariaDB reads the names from its directories, and lists no table in the moment in which an ALTER puts
+    /// the new one in the old one's place. A list without a table that was there before counts only once the
+    /// table itself says that it is gone; the first list is looked at twice.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn tables(&mut self) -> Result<Vec<Table>, Error> {
+        let mut tables = self.list_tables().await?;
+        if self.flavour == Flavour::MySql {
+            return Ok(tables);
+        }
+        let mut is_first = self.seen.is_empty();
+        // One that is still there and never listed is a view by now.
+        for _ in 0..LISTS_MAX {
+            let listed: BTreeSet<TableName> = tables.iter().map(|t| t.name.clone()).collect();
+            let missing: Vec<TableName> = self.seen.difference(&listed).cloned().collect();
+            self.seen.extend(listed);
+            let mut is_complete = !is_first;
+            for name in missing {
+                if self.is_there(&name).await? {
+                    is_complete = false;
+                } else {
+                    self.seen.remove(&name);
+                }
+            }
+            if is_complete {
+                break;
+            }
+            let pause = if is_first { FIRST_LIST_AGAIN } else { LIST_AGAIN };
+            tokio::time::sleep(pause).await;
+            is_first = false;
+            tables = self.list_tables().await?;
+        }
+        self.seen = tables.iter().map(|table| table.name.clone()).collect();
+        Ok(tables)
+    }
+
+    /// Asked of the table itself; waits for whoever changes it.
+    async fn is_there(&mut self, name: &TableName) -> Result<bool, Error> {
+        let sql = format!("SELECT 1 FROM {}.{} LIMIT 0", quote(&name.0), quote(&name.1));
+        Ok(self.ask::<Row>(&sql).await?.is_some())
+    }
+
+    async fn list_tables(&mut self) -> Result<Vec<Table>, Error> {
         let sql = format!(
             "SELECT table_schema, table_name, table_type, COALESCE(engine, ''), \
              CAST(COALESCE(table_rows, 0) AS UNSIGNED) \
@@ -245,8 +302,23 @@ impl Catalog {
     }
 
     /// A table's columns; `None` for a table that is gone.
-    pub(crate) async fn columns(&mut self, name: &TableName) -> Result<Option<Columns>, Error> {
-        let rows = self.query(&columns::question(&literal(&name.0), &literal(&name.1))).await?;
+    ///
+    /// # Errors
+    /// As every question; [`Error::Snapshot`] for a column of a type that is not known here.
+    pub async fn columns(&mut self, name: &TableName) -> Result<Option<Columns>, Error> {
+        let question = columns::question(&literal(&name.0), &literal(&name.1));
+        let rows = match self.flavour {
+            Flavour::MySql => self.query(&question).await?,
+            Flavour::MariaDb => {
+                // Whoever has used a table in a transaction finds it as it is until that ends. Without this
+                // MariaDB may find none, or no key, while someone alters it.
+                self.run("START TRANSACTION").await?;
+                let is_there = self.is_there(name).await?;
+                let rows = if is_there { self.query(&question).await? } else { Vec::new() };
+                self.end_read().await?;
+                rows
+            }
+        };
         Columns::read(&name.0, &name.1, rows)
     }
 
@@ -257,7 +329,6 @@ impl Catalog {
         name: &TableName,
         column: usize,
     ) -> Result<Option<String>, Error> {
-        use tributary_schema::quote;
         let sql = format!("SHOW CREATE {what} {}.{}", quote(&name.0), quote(&name.1));
         let rows: Option<Vec<Row>> = self.ask(&sql).await?;
         let text = |row: &Row| row.get_opt::<Option<String>, _>(column)?.ok()?;
@@ -329,7 +400,7 @@ impl Catalog {
     }
 
     /// Ends the connection politely.
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.conn.disconnect()).await;
     }
 }

@@ -11,7 +11,7 @@ use tributary_wire::{ColumnKind, ColumnShape, TableShape};
 
 /// How a table's rows are selected, and what they become.
 #[derive(Debug, Clone)]
-pub(crate) struct Columns {
+pub struct Columns {
     /// The shape of its rows as they are sent.
     pub(crate) shape: Arc<TableShape>,
     /// The shape of its rows as they are read: all columns.
@@ -26,7 +26,7 @@ pub(crate) struct Columns {
     /// Character set and collation of the key's text columns, in key order.
     pub(crate) key_text: Vec<Option<(String, String)>>,
     /// It can be read range by range.
-    pub(crate) by_range: bool,
+    pub by_range: bool,
 }
 
 /// The question whose answer [`Columns::read`] takes; `database` and `table` are quoted strings.

@@ -22,9 +22,9 @@
 //! that lost all of its state goes on where the target stands.
 
 mod bar;
-mod catalog;
+pub mod catalog;
 mod chunk;
-mod columns;
+pub mod columns;
 mod json;
 mod key;
 mod objects;
@@ -41,7 +41,7 @@ use tokio::sync::oneshot;
 use tributary_wire::{Item, SnapshotCursor, SnapshotProgress, Statement, TableShape};
 
 /// A table's database and name.
-pub(crate) type TableName = (String, String);
+pub type TableName = (String, String);
 
 /// What the reader is told when a window opens.
 #[derive(Debug, Clone)]

@@ -440,7 +440,7 @@ impl Reader {
         tracing::info!(
             database = opened.cursor.database,
             table = opened.cursor.table,
-            "a statement moved rows between tables; the snapshot goes back to here"
+            "a statement changed what is being copied; the snapshot goes back to here"
         );
         self.cursor = opened.cursor;
         Ok(None)
