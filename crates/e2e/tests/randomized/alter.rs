@@ -41,7 +41,7 @@ pub(super) async fn alter(
 fn statements(random: &mut Rng, n: u64, added: &mut Vec<(&'static str, String)>) -> Vec<String> {
     let table = TABLES[random.usize(..TABLES.len())];
     let kind = COLUMNS[random.usize(..COLUMNS.len())];
-    let one = match random.u32(..16) {
+    let one = match random.u32(..19) {
         0..=2 => {
             added.push((table, format!("c{n}")));
             let place = ["", " FIRST"][random.usize(..2)];
@@ -81,7 +81,24 @@ fn statements(random: &mut Rng, n: u64, added: &mut Vec<(&'static str, String)>)
         11 => format!("TRUNCATE TABLE {table}"),
         12 => format!("ALTER TABLE keyed ADD KEY k{n} (a, b(10))"),
         13 => format!("CREATE INDEX i{n} ON composite (v)"),
-        14 => format!(
+        // Away and back again.
+        14 => {
+            return vec![
+                format!("RENAME TABLE {table} TO apart_{n}"),
+                format!("ALTER TABLE apart_{n} RENAME TO {table}"),
+            ];
+        }
+        15 => {
+            let key = ["x, y", "y, x"][random.usize(..2)];
+            format!("ALTER TABLE composite DROP PRIMARY KEY, ADD PRIMARY KEY ({key})")
+        }
+        16 => {
+            return vec![
+                "ALTER TABLE names DROP PRIMARY KEY".to_owned(),
+                "ALTER TABLE names ADD PRIMARY KEY (k)".to_owned(),
+            ];
+        }
+        17 => format!(
             "ALTER TABLE {table} COMMENT='number {n}', ADD COLUMN g{n} INT AS (1 + {n}) STORED"
         ),
         _ => {
