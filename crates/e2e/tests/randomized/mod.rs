@@ -61,6 +61,8 @@ async fn copies_end_equal() -> Result<()> {
     let mut options = options(&[MySql, MariaDb], &[MySql, MariaDb], 2)?;
     options.durable = false;
     options.lease_ttl_seconds = 3;
+    // Slow enough that tables are altered while a part of them is copied.
+    options.publisher_sections = "[snapshot]\nrows_per_second = 8000\n".to_owned();
     let mut stack = Stack::servers(&options)?;
     let background = workloads(&stack, 20);
     progress(&background, 200).await?;
