@@ -202,8 +202,9 @@ impl<'a> Writer<'a> {
             let name = quote(&self.shape(index).name);
             format!("{name}=VALUES({name})")
         };
-        // A TIMESTAMP that is not assigned may become the present time, one of the key as well.
-        let stays = |index: usize| is_key(index) && self.shape(index).kind != ColumnKind::Timestamp;
+        // What ON UPDATE CURRENT_TIMESTAMP may be of becomes the present time unless it is assigned, in the key too.
+        let moves = |kind| matches!(kind, ColumnKind::Timestamp | ColumnKind::DateTime);
+        let stays = |index: usize| is_key(index) && !moves(self.shape(index).kind);
         let mut updates: Vec<String> = indexes().filter(|i| !stays(*i)).map(assign).collect();
         if updates.is_empty() {
             updates.extend(indexes().next().map(assign));

@@ -113,6 +113,11 @@ impl Fingerprint {
         Ok(Self { looks })
     }
 
+    /// True when both are of the same objects, whatever those look like.
+    pub(crate) fn is_of_the_same(&self, other: &Self) -> bool {
+        self.looks.keys().eq(other.looks.keys())
+    }
+
     /// As it is stored in the watermark's row.
     pub fn to_text(&self) -> String {
         // A map of strings: nothing that JSON cannot say.

@@ -36,33 +36,48 @@ pub(crate) async fn before(
     order: &Order<'_>,
 ) -> Result<(), DdlError> {
     for (database, table) in tables(order) {
-        let shadow = mapped(device, database);
-        let own = Shape::read(&mut target.session, &shadow, table).await;
-        let Some(own) = own.map_err(DdlError::Bookkeeping)? else {
-            // Rows of a device that begins anew: it has none in a table that it is about to make.
-            if order.ddl.kind == DdlKind::CreateTable {
-                clear(target, merged, device, database, table).await?;
-            }
-            continue;
-        };
-        let name = format!("{}.{}", quote(&shadow), quote(table));
-        let shared = merged.database(database).map_err(DdlError::Stop)?;
-        let place = Place { database: &shared, table, device_column: &merged.device_column };
-        refuse_unfit(target, place, &shadow).await?;
-        let mut sql = format!("START TRANSACTION; DELETE FROM {name}");
-        if changes_rows(&order.ddl) && is_shared(target, place).await? {
-            let columns = own.written();
-            sql = format!(
-                "{sql}; INSERT INTO {name} ({columns}) SELECT {columns} FROM {}.{} WHERE {}",
-                quote(&shared),
-                quote(table),
-                merged.is_of(device)
-            );
-        }
-        let outcome = run(target, "fill the shadow", &format!("{sql}; COMMIT")).await;
+        let begin = target.session.run("begin", b"START TRANSACTION").await;
+        begin.map_err(DdlError::Bookkeeping)?;
+        let outcome = fill(target, merged, device, order, database, table).await;
         undone(target, outcome).await?;
+        let commit = target.session.run("fill the shadow", b"COMMIT").await;
+        commit.map_err(DdlError::Bookkeeping)?;
     }
     Ok(())
+}
+
+async fn fill(
+    target: &mut Target,
+    merged: &Merged,
+    device: &DeviceId,
+    order: &Order<'_>,
+    database: &str,
+    table: &str,
+) -> Result<(), DdlError> {
+    let shadow = mapped(device, database);
+    let own = Shape::hold(&mut target.session, &shadow, table).await;
+    let Some(own) = own.map_err(DdlError::Bookkeeping)? else {
+        // Rows of a device that begins anew: it has none in a table that it is about to make.
+        if order.ddl.kind == DdlKind::CreateTable {
+            clear(target, merged, device, database, table).await?;
+        }
+        return Ok(());
+    };
+    let name = format!("{}.{}", quote(&shadow), quote(table));
+    let shared = merged.database(database).map_err(DdlError::Stop)?;
+    let place = Place { database: &shared, table, device_column: &merged.device_column };
+    refuse_unfit(target, place, &shadow).await?;
+    let mut sql = format!("DELETE FROM {name}");
+    if changes_rows(&order.ddl) && is_shared(target, place).await? {
+        let columns = own.written();
+        sql = format!(
+            "{sql}; INSERT INTO {name} ({columns}) SELECT {columns} FROM {}.{} WHERE {}",
+            quote(&shared),
+            quote(table),
+            merged.is_of(device)
+        );
+    }
+    run(target, "fill the shadow", &sql).await
 }
 
 /// True when the table is there, and one of the layout's.
@@ -151,7 +166,7 @@ async fn after_statement(
     }
     for (database, table) in tables(order) {
         let shadow = mapped(device, database);
-        let own = Shape::read(&mut target.session, &shadow, table).await;
+        let own = Shape::hold(&mut target.session, &shadow, table).await;
         let own = own.map_err(DdlError::Bookkeeping)?;
         if own.is_some() && stays(ddl) {
             continue;

@@ -6,8 +6,6 @@ use crate::merged::shape::Shape;
 use crate::merged::union::{self, Place, Steps};
 use crate::merged::{Merged, carry};
 use crate::pass::{Order, Task};
-use crate::presence;
-use crate::session::Session;
 use crate::sql_error::SqlError;
 use std::time::Duration;
 use tributary_schema::{DdlKind, quote};
@@ -16,6 +14,9 @@ use tributary_wire::DeviceId;
 /// One worker changes shared tables of a server at a time.
 const LOCK: &str = "tributary.merged";
 const LOCK_WAIT_S: u32 = 30;
+/// How long a change of a shared table waits for those who use it. A rebuild needs the table for itself at its
+/// end, and would begin anew.
+const TABLE_WAIT_S: u32 = 60;
 /// A shared table that is rebuilt for a wider column is as large as all its devices' together.
 const LIMIT: Duration = Duration::from_secs(6 * 3600);
 /// The longest text of a statement in a reason.
@@ -66,8 +67,7 @@ async fn table(
     table: &str,
 ) -> Result<(), DdlError> {
     let shadow = mapped(device, database);
-    let own = Shape::read(&mut target.session, &shadow, table).await;
-    let Some(own) = own.map_err(DdlError::Bookkeeping)? else { return Ok(()) };
+    let Some(own) = read(target, &shadow, table).await? else { return Ok(()) };
     let shared = merged.database(database).map_err(DdlError::Stop)?;
     let place = Place { database: &shared, table, device_column: &merged.device_column };
     carry::refuse_unfit(target, place, &shadow).await?;
@@ -93,29 +93,28 @@ async fn left(
     place: Place<'_>,
     own: &Shape,
 ) -> Result<Option<Steps>, DdlError> {
-    // In a transaction: nobody may change the table between two questions about it.
-    let begin = target.session.run("begin", b"START TRANSACTION").await;
-    begin.map_err(DdlError::Bookkeeping)?;
-    let shared = shared(&mut target.session, place).await.map_err(DdlError::Bookkeeping);
-    let shared = carry::undone(target, shared).await?;
-    let end = target.session.run("end the transaction", b"ROLLBACK").await;
-    end.map_err(DdlError::Bookkeeping)?;
+    let shared = read(target, place.database, place.table).await?;
     let steps = union::steps(place, own, shared.as_ref()).map_err(DdlError::Stop)?;
     Ok((steps != Steps::default()).then_some(steps))
 }
 
-async fn shared(session: &mut Session, place: Place<'_>) -> Result<Option<Shape>, SqlError> {
-    if !presence::hold(session, place.database, place.table, None).await? {
-        return Ok(None);
-    }
-    Shape::read(session, place.database, place.table).await
+/// Reads a table in a transaction: nobody may change it between two questions about it.
+async fn read(target: &mut Target, database: &str, table: &str) -> Result<Option<Shape>, DdlError> {
+    let begin = target.session.run("begin", b"START TRANSACTION").await;
+    begin.map_err(DdlError::Bookkeeping)?;
+    let shape = Shape::hold(&mut target.session, database, table).await;
+    let shape = carry::undone(target, shape.map_err(DdlError::Bookkeeping)).await?;
+    let end = target.session.run("end the transaction", b"ROLLBACK").await;
+    end.map_err(DdlError::Bookkeeping)?;
+    Ok(shape)
 }
 
 async fn bring(target: &mut Target, place: Place<'_>, own: &Shape) -> Result<(), DdlError> {
     let Some(steps) = left(target, place, own).await? else { return Ok(()) };
     // The server's account of members and expressions is in this character set, and rows are written in none.
-    let names = target.session.run("set up the session", b"SET NAMES utf8mb4").await;
-    names.map_err(DdlError::Bookkeeping)?;
+    let set_up = format!("SET NAMES utf8mb4; SET SESSION lock_wait_timeout={TABLE_WAIT_S}");
+    let set_up = target.session.run("set up the session", set_up.as_bytes()).await;
+    set_up.map_err(DdlError::Bookkeeping)?;
     let outcome = take(target, place, steps).await;
     target.session.reset().await.map_err(DdlError::Bookkeeping)?;
     outcome

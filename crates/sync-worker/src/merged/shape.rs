@@ -3,6 +3,7 @@
 use crate::catalog::place;
 use crate::merged::column::Type;
 use crate::merged::expression::balanced;
+use crate::presence;
 use crate::session::Session;
 use crate::sql_error::SqlError;
 use mysql_async::Row;
@@ -71,11 +72,23 @@ pub struct Index {
 // === impl Shape ===
 
 impl Shape {
-    /// Reads a table; `None` when there is none, or a view.
+    /// Reads a table, and keeps it as it is until the transaction ends that this is a part of.
     ///
     /// # Errors
     /// [`SqlError`].
-    pub async fn read(
+    pub async fn hold(
+        session: &mut Session,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<Self>, SqlError> {
+        if !presence::hold(session, database, table, None).await? {
+            return Ok(None);
+        }
+        Self::read(session, database, table).await
+    }
+
+    /// Reads a table; `None` when there is none, or a view.
+    async fn read(
         session: &mut Session,
         database: &str,
         table: &str,
