@@ -6,6 +6,27 @@ use crate::finding::{Edit, EditKind};
 use crate::statement::DdlKind;
 use crate::token::{Token, TokenKind};
 
+/// Functions whose value another server, or another session, would not find. MySQL takes none of them as the
+/// default of a column that is added; MariaDB does, and evaluates it for each row that is there.
+const VARYING: [&[u8]; 16] = [
+    b"UUID",
+    b"UUID_V4",
+    b"UUID_V7",
+    b"UUID_SHORT",
+    b"SYS_GUID",
+    b"RAND",
+    b"RANDOM_BYTES",
+    b"SYSDATE",
+    b"USER",
+    b"CURRENT_USER",
+    b"SESSION_USER",
+    b"SYSTEM_USER",
+    b"CONNECTION_ID",
+    b"DATABASE",
+    b"SCHEMA",
+    b"NEXTVAL",
+];
+
 /// Takes the clause that begins with `token`, the keyword `word`; `after` stands behind it. `Some(false)`
 /// when there is none; nothing was taken then. `None` when it is not understood.
 pub(crate) fn read(
@@ -32,7 +53,13 @@ pub(crate) fn read(
             search.finding.edits.push(Edit { span, what: EditKind::Remove });
         }
         b"RENAME" if in_alter => rename(after, search)?,
-        b"ADD" if in_alter => search.adding = true,
+        b"ADD" if in_alter => {
+            search.adding = true;
+            ddl.numbers_rows |= adds_serial(*after);
+        }
+        _ if search.adding && VARYING.contains(&word) && after.at_symbol(b'(') => {
+            ddl.varies = true;
+        }
         b"AUTO_INCREMENT" if search.adding && !at_value(*after) => ddl.numbers_rows = true,
         b"DISCARD" | b"IMPORT" if in_alter && (after.at("TABLESPACE") || after.at("PARTITION")) => {
             ddl.contents_from_file = true;
@@ -40,6 +67,14 @@ pub(crate) fn read(
         _ => return Some(false),
     }
     Some(true)
+}
+
+/// At `[COLUMN] [IF NOT EXISTS] c SERIAL`, in parentheses or not: another word for AUTO_INCREMENT.
+fn adds_serial(mut cursor: Cursor<'_>) -> bool {
+    cursor.eat("COLUMN");
+    cursor.eat_all(&["IF", "NOT", "EXISTS"]);
+    cursor.eat_symbol(b'(');
+    cursor.identifier().is_some() && cursor.at("SERIAL")
 }
 
 /// `RENAME TO t`, `RENAME AS t`, `RENAME = t`, `RENAME t`; not `RENAME COLUMN`, `INDEX` or `KEY`.

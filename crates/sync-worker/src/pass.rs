@@ -204,6 +204,8 @@ impl<'a> Pass<'a> {
     ) -> ControlFlow<()> {
         let before = span.before.max(state.position);
         if is_skipped(state, before) {
+            // Someone has done by hand what it says.
+            state.shape_generation += 1;
             return ControlFlow::Continue(());
         }
         self.stop_at(state, before, &batch.header);
@@ -222,6 +224,8 @@ impl<'a> Pass<'a> {
         // Behind the items of a snapshot a transaction begins at the boundary before them.
         let before = span.before.max(state.position);
         if is_skipped(state, before) {
+            // Someone has done by hand what it says.
+            state.shape_generation += 1;
             return ControlFlow::Continue(());
         }
         self.stop_at(state, before, &batch.header);

@@ -161,6 +161,12 @@ fn unsupported(
         Ddl { numbers_rows: true, .. } => {
             "an AUTO_INCREMENT column is added to a table with rows: the shard may number them in another order"
         }
+        Ddl { varies: true, .. } => {
+            return Some((
+                "a column is added whose default is another value in each evaluation, such as UUID(): the rows that are there would get others at the shard".to_owned(),
+                "drop the device's databases and its watermark at the shard, so that it begins anew: its rows are copied as they are by then",
+            ));
+        }
         Ddl { contents_from_file: true, .. } => {
             "DISCARD or IMPORT TABLESPACE: the rows come from a file and are in no binlog"
         }
@@ -212,6 +218,8 @@ mod tests {
             "FROBNICATE TABLE t",
             "CREATE SEQUENCE s",
             "ALTER TABLE t ADD id INT AUTO_INCREMENT PRIMARY KEY",
+            "ALTER TABLE t ADD COLUMN id SERIAL",
+            "ALTER TABLE t ADD u CHAR(36) NOT NULL DEFAULT UUID()",
             "ALTER TABLE t IMPORT TABLESPACE",
             "ROLLBACK",
             "CREATE TABLE t (id INT); DROP DATABASE other__app",

@@ -1,7 +1,7 @@
 //! DDL: run once whatever happens, and as the device ran it.
 
 use crate::device::{Device, column, row, simple, statement, table, text};
-use crate::shard::{self, Target, apply_all, query, run, target, unique, work};
+use crate::shard::{self, Target, apply_all, query, run, settle, target, unique, work};
 use tributary_sync_worker::apply::{self, Outcome};
 use tributary_sync_worker::ddl::{self, Begun};
 use tributary_sync_worker::pass::Barrier;
@@ -91,6 +91,55 @@ async fn a_crash_after_the_statement_does_not_run_it_again() {
         assert_eq!(query(&mut successor, &sql).await, ["2"], "{flavour}");
         let sql = format!("SELECT id FROM `{}__app`.t ORDER BY id", device.id);
         assert_eq!(query(&mut successor, &sql).await, ["1", "2"]);
+    }
+}
+
+/// A snapshot's item and the log's next statement may stand at one position, after a restart the other of them.
+#[tokio::test]
+async fn a_note_of_another_statement_at_the_same_position_says_nothing() {
+    for flavour in Flavour::ALL {
+        let (mut target, id) = (target(flavour).await, unique("ddl"));
+        let mut lives = [Device::new(&id), Device::new(&id)];
+        let begun = lives.each_mut().map(|device| {
+            device.ddl("CREATE TABLE a (id INT PRIMARY KEY, v VARCHAR(10))");
+            device.ddl("CREATE TABLE b LIKE a");
+            device.insert(&simple("b"), row(1, "b"));
+            device.batch()
+        });
+        let [mut device, mut again] = lives;
+        apply_all(&mut target, &device.id, &[&begun[0]]).await;
+        device.ddl("CREATE VIEW v AS SELECT id FROM a");
+        let batch = device.batch();
+        let statement = barrier(&mut target, &device, &batch).await;
+        ddl::begin(&mut target, &device.id, &statement).await.expect("begins");
+        let mut successor = shard::connect(shard::server(flavour), &target.database).await;
+        again.ddl("TRUNCATE TABLE b");
+        let batch = again.batch();
+        apply_all(&mut successor, &device.id, &[&batch]).await;
+        let sql = format!("SELECT COUNT(*) FROM `{}__app`.b", device.id);
+        assert_eq!(query(&mut successor, &sql).await, ["0"], "{flavour}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_without_transactions_and_without_a_key_parks() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
+        for (nth, (sql, parks)) in [
+            ("CREATE TABLE t0 (id INT PRIMARY KEY) ENGINE=MyISAM", false),
+            ("CREATE TABLE t1 (id INT NOT NULL, UNIQUE (id)) ENGINE=MyISAM", false),
+            ("CREATE TABLE t2 (id INT)", false),
+            ("CREATE TABLE t3 (id INT, UNIQUE (id)) ENGINE=MyISAM", true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            device.ddl(sql);
+            let batch = device.batch();
+            let row = settle(&mut target, &device.id, &[&batch]).await.expect("a row");
+            let reason = row.parked.map(|parked| parked.reason);
+            assert_eq!(reason.is_some(), parks, "{flavour}, {nth}: {reason:?}");
+        }
     }
 }
 

@@ -302,3 +302,25 @@ async fn names_beyond_ascii_and_names_that_need_quotes_are_the_same_at_the_targe
         assert_eq!(query(&mut target, &sql).await, ["注释"], "{flavour}");
     }
 }
+
+#[tokio::test]
+async fn a_date_in_a_key_that_moves_with_updates_stays_as_the_device_has_it() {
+    for flavour in Flavour::ALL {
+        let (mut target, mut device) = (target(flavour).await, device());
+        device.ddl(
+            "CREATE TABLE t (id INT, at DATETIME ON UPDATE CURRENT_TIMESTAMP, v INT, PRIMARY KEY (id, at))",
+        );
+        let kinds = [ColumnKind::Integer, ColumnKind::DateTime, ColumnKind::Integer];
+        let columns = ["id", "at", "v"].into_iter().zip(kinds);
+        let t = table("t", columns.map(|(name, kind)| column(name, kind)).collect(), 2);
+        let day = |v| vec![int(1), int((((2024 * 13 + 1) << 5 | 2) << 17) << 24), int(v)];
+        device.transaction(&t, &[Change::Insert(day(1))]);
+        let first = device.batch();
+        apply_all(&mut target, &device.id, &[&first]).await;
+        device.transaction(&t, &[Change::Update(day(1), day(2))]);
+        let second = device.batch();
+        apply_all(&mut target, &device.id, &[&second]).await;
+        let sql = format!("SELECT id, CAST(at AS CHAR), v FROM `{}__app`.t", device.id);
+        assert_eq!(query(&mut target, &sql).await, ["1|2024-01-02 00:00:00|2"], "{flavour}");
+    }
+}

@@ -74,6 +74,7 @@ fn describe_ddl(ddl: &Ddl) -> String {
         (ddl.starts_transaction, "starts_transaction"),
         (ddl.system_versioning, "system_versioning"),
         (ddl.numbers_rows, "numbers_rows"),
+        (ddl.varies, "varies"),
         (ddl.contents_from_file, "contents_from_file"),
     ] {
         part(" +", if flag { label.to_owned() } else { String::new() });

@@ -10,6 +10,7 @@ pub mod cascade;
 mod charset;
 pub mod collation;
 mod defaults;
+mod engine;
 pub mod fingerprint;
 pub mod mode;
 mod run;
@@ -200,7 +201,9 @@ pub async fn finish(
     device: &DeviceId,
     barrier: &Barrier<'_>,
 ) -> Result<Option<Watermark>, DdlError> {
-    let stop = cascade::check(target, device, barrier).await.map_err(DdlError::Bookkeeping)?;
+    let cascades = cascade::check(target, device, barrier).await.map_err(DdlError::Bookkeeping)?;
+    let engine = engine::check(target, device, barrier).await.map_err(DdlError::Bookkeeping)?;
+    let stop = cascades.or(engine);
     let layout = target.layout.clone();
     if let Layout::Merged(merged) = &layout {
         reconcile::after(target, merged, device, &barrier.task).await?;
