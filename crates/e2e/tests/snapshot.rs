@@ -139,7 +139,15 @@ async fn a_copy_whose_log_was_lost_is_replaced() -> Result<()> {
 }
 
 /// What happens to a table `{}_slow` of which a part is copied, and to its rows right after that.
-const IN_BETWEEN: [&[&str]; 8] = [
+const IN_BETWEEN: [&[&str]; 9] = [
+    // The snapshot has passed when there is one again.
+    &[
+        "ALTER TABLE {}_slow ADD c INT",
+        "DROP TABLE {}_slow",
+        "DO SLEEP(1)",
+        "CREATE TABLE IF NOT EXISTS {}_slow (id INT PRIMARY KEY AUTO_INCREMENT, b VARCHAR(40), other INT)",
+        "INSERT INTO {}_slow (id, b) VALUES (7000, 'again')",
+    ],
     &["RENAME TABLE {}_slow TO {}_first", "INSERT INTO {}_first (b) VALUES ('new')"],
     &["RENAME TABLE {}_slow TO {}_then", "INSERT INTO {}_then (b) VALUES ('new')"],
     &[

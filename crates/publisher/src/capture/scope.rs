@@ -134,6 +134,20 @@ impl Scope {
         }
     }
 
+    /// The tables or views that are no longer there after a statement that is left. What the target still has of
+    /// them, from a former copy or a part of this one, has to go with it: another one may get the name.
+    pub(super) fn gone(&self, ddl: &Ddl, default: &str) -> Vec<(String, String)> {
+        match ddl.kind {
+            DdlKind::DropTable | DdlKind::DropView => self.named(ddl, default),
+            _ => {
+                let full = |name| self.full(name, default);
+                let new: Vec<_> = ddl.renames.iter().map(|(_, new)| full(new)).collect();
+                let old = ddl.renames.iter().map(|(old, _)| full(old));
+                old.filter(|name| !new.contains(name)).collect()
+            }
+        }
+    }
+
     fn named(&self, ddl: &Ddl, default: &str) -> Vec<(String, String)> {
         ddl.tables.iter().map(|name| self.full(name, default)).collect()
     }
@@ -151,8 +165,9 @@ impl Scope {
 /// True for a statement after which a row may have another key, another table, or no key at all: what is
 /// "behind the last key that was read" is then no longer what is left to be copied.
 fn moves_rows(kind: DdlKind) -> bool {
-    // DROP INDEX also drops a primary key.
-    matches!(kind, DdlKind::AlterTable | DdlKind::RenameTable | DdlKind::DropIndex)
+    use DdlKind::{AlterTable, CreateIndex, DropIndex, RenameTable};
+    // DROP INDEX also drops a primary key. CREATE INDEX may find rows of a former copy that are not unique.
+    matches!(kind, AlterTable | RenameTable | CreateIndex | DropIndex)
 }
 
 /// True for the table of which a part is copied.
@@ -281,6 +296,7 @@ mod tests {
         for sql in [
             "ALTER TABLE m DROP PRIMARY KEY",
             "DROP INDEX `PRIMARY` ON m",
+            "CREATE UNIQUE INDEX i ON m (v)",
             "RENAME TABLE m TO k",
             "ALTER TABLE m RENAME TO k",
             "RENAME TABLE m TO k, l TO m",
@@ -294,14 +310,28 @@ mod tests {
             }
             assert!(cursor.is_live("crm", "zone"), "{sql}");
         }
-        for sql in
-            ["TRUNCATE m", "DROP TABLE m", "CREATE INDEX i ON m (v)", "CREATE TABLE a LIKE m"]
-        {
+        for sql in ["TRUNCATE m", "DROP TABLE m", "CREATE TABLE a LIKE m"] {
             assert_eq!(under_way.concern(&ddl(sql), "shop"), Concern::Carry, "{sql}");
         }
         let mut done = scope("shop", "m");
         done.cursor.iter_mut().for_each(|cursor| cursor.complete = true);
         assert_eq!(done.concern(&ddl("RENAME TABLE m TO k"), "shop"), Concern::Carry);
+    }
+
+    #[test]
+    fn what_a_statement_that_is_left_takes_away_is_named() {
+        for (sql, wanted) in [
+            ("DROP TABLE y, crm.z", &[("shop", "y"), ("crm", "z")][..]),
+            ("DROP VIEW v", &[("shop", "v")]),
+            ("RENAME TABLE y TO old, new TO y", &[("shop", "new")]),
+            ("ALTER TABLE z RENAME TO a, ADD b INT", &[("shop", "z")]),
+            ("ALTER TABLE z ADD b INT", &[]),
+            ("TRUNCATE z", &[]),
+        ] {
+            let wanted: Vec<_> =
+                wanted.iter().map(|(d, t)| (d.to_string(), t.to_string())).collect();
+            assert_eq!(scope("shop", "m").gone(&ddl(sql), "shop"), wanted, "{sql}");
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The log's statements: what opens and ends transactions, and what is carried.
 
 use super::scope::Concern;
-use super::{Capture, CaptureError, LogEvent};
+use super::{Capture, CaptureError, LogEvent, SYSTEM_DATABASES};
 use crate::filter::{Carriage, Decision, Session};
 use tributary_binlog::{BinlogError, QueryEvent};
-use tributary_schema::{SqlMode, TransactionKind};
+use tributary_schema::{DdlKind, SqlMode, TransactionKind, quote};
 use tributary_wire::{Pushed, Seal, SnapshotCursor, Statement};
 
 impl Capture {
@@ -132,8 +132,17 @@ impl Capture {
             return Ok(());
         }
         if left {
-            self.builder.skip(1);
-            return Ok(());
+            let gone = if carriage == Ok(Carriage::Left) { None } else { self.gone(query, &class) };
+            let Some(sql) = gone else {
+                self.builder.skip(1);
+                return Ok(());
+            };
+            let carriage = Carriage::Changed {
+                sql: Some(sql),
+                without_database: true,
+                without_foreign_key_checks: true,
+            };
+            return self.carry_statement(&self.carried(log, query, carriage), sealed);
         }
         let carriage = carriage.map_err(|refusal| CaptureError::Filter {
             at: self.read(),
@@ -141,13 +150,43 @@ impl Capture {
             remedy: refusal.remedy.to_owned(),
             needs_snapshot: refusal.needs_snapshot,
         })?;
-        let statement = self.carried(log, query, carriage);
-        let mut pushed = self.builder.statement(&statement);
+        self.carry_statement(&self.carried(log, query, carriage), sealed)
+    }
+
+    fn carry_statement(
+        &mut self,
+        statement: &Statement,
+        sealed: &mut Vec<Seal>,
+    ) -> Result<(), CaptureError> {
+        let mut pushed = self.builder.statement(statement);
         if pushed == Pushed::Full {
             sealed.push(self.seal()?);
-            pushed = self.builder.statement(&statement);
+            pushed = self.builder.statement(statement);
         }
         self.taken(pushed)
+    }
+
+    /// In the place of a statement that is left to the snapshot: what takes away at the target what it took away
+    /// on the device.
+    fn gone(&self, query: &QueryEvent<'_>, class: &tributary_schema::Statement) -> Option<Vec<u8>> {
+        let tributary_schema::Statement::Ddl(ddl) = class else { return None };
+        if self.scope.cursor().is_none() || self.open.as_ref().is_some_and(|open| open.known) {
+            return None;
+        }
+        let is_carried = |(database, table): &(String, String)| {
+            !SYSTEM_DATABASES.contains(&database.as_str())
+                && self.filter.decide(database, table) == Decision::Carried
+        };
+        let names: Vec<String> = self
+            .scope
+            .gone(ddl, &query.database)
+            .iter()
+            .filter(|name| is_carried(name))
+            .map(|(database, table)| format!("{}.{}", quote(database), quote(table)))
+            .collect();
+        let what = if ddl.kind == DdlKind::DropView { "VIEW" } else { "TABLE" };
+        (!names.is_empty())
+            .then(|| format!("DROP {what} IF EXISTS {}", names.join(", ")).into_bytes())
     }
 
     /// The statement as it is carried.
@@ -161,7 +200,8 @@ impl Capture {
             collation_connection,
             collation_server,
             collation_database: query.collation_database,
-            no_foreign_key_checks: query.no_foreign_key_checks,
+            // A foreign key may be of a table that the snapshot has not come to.
+            no_foreign_key_checks: query.no_foreign_key_checks || self.scope.cursor().is_some(),
             timestamp_us: i64::from(log.seconds) * 1_000_000 + i64::from(query.microseconds),
             time_zone: self.time_zone(&query.time_zone),
             explicit_defaults_for_timestamp: query.explicit_defaults_for_timestamp,

@@ -210,6 +210,10 @@ impl Reader {
         if !self.is_next(Some(name), &opened).await? {
             return Ok(());
         }
+        // What was seen before the window opened may have been altered since.
+        if !self.columns(name).await?.is_some_and(|columns| columns.by_range) {
+            return Ok(());
+        }
         let Some(item) = self.definition(name).await? else { return Ok(()) };
         let end = self.catalog.log_end().await?;
         let cursor = at(name, Vec::new(), false);
