@@ -105,7 +105,7 @@ impl PlanError {
                 "give the table at the shard the device's primary key, then release the device"
             }
             Self::CollationDiffers { .. } => {
-                "at the shard, run ALTER TABLE … MODIFY with COLLATE for that column (or CONVERT TO CHARACTER SET … COLLATE for the table), then release the device"
+                "at the shard, run ALTER TABLE … MODIFY with COLLATE for that column (or CONVERT TO CHARACTER SET … COLLATE for the table) with a collation that compares as the device's does, then release the device; MariaDB before 10.10 has none that compares as those of MySQL 8"
             }
             Self::RowTooLarge { .. } => {
                 "raise max_allowed_packet at the shard above the device's largest row, then release the device"
@@ -228,10 +228,15 @@ fn check_collation(
     if column.kind != ColumnKind::Text || !target.unique {
         return Ok(());
     }
-    match (collation::name(column.collation, charsets), &target.collation) {
-        (Some(wanted), Some(found)) if wanted != *found => Err((wanted, found.clone())),
-        _ => Ok(()),
+    let id = column.collation;
+    let Some(found) = target.collation.as_ref().filter(|_| id != 0) else { return Ok(()) };
+    let known = charsets.collation(id);
+    if known.map_or_else(|| collation::is_like(id, found), |wanted| wanted == found) {
+        return Ok(());
     }
+    let wanted = known.map(str::to_owned).or_else(|| collation::name(id, charsets));
+    let wanted = wanted.filter(|wanted| wanted != found);
+    Err((wanted.unwrap_or_else(|| format!("number {id}, which is not here")), found.clone()))
 }
 
 fn encoding(column: &ColumnShape, target: &TargetColumn, charsets: &Charsets) -> Encoding {

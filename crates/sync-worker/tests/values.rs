@@ -3,6 +3,7 @@
 use crate::device::{Change, Device, Value, bytes, column, int, table, text};
 use crate::shard::{apply_all, query, target, unique};
 use proptest::prelude::*;
+use tributary_sync_worker::ddl::collation;
 use tributary_testkit::Flavour;
 use tributary_wire::{ColumnKind, ColumnShape};
 
@@ -418,5 +419,29 @@ async fn a_row_without_a_key_is_found_by_a_document_with_types() {
         apply_all(&mut target, &device.id, &[&batch]).await;
         let sql = format!("SELECT CAST(j AS CHAR) FROM `{}__app`.t", device.id);
         assert_eq!(query(&mut target, &sql).await, ["[3.30, \"2024-01-02\"]"], "{flavour}");
+    }
+}
+
+/// What the numbers of MariaDB's newer collations are made of is used for shards that lack them.
+#[tokio::test]
+async fn the_numbers_of_collations_say_what_they_go_by() {
+    let mut target = target(Flavour::MariaDb).await;
+    let sql = "SELECT CAST(id AS CHAR), full_collation_name FROM \
+               information_schema.collation_character_set_applicability \
+               WHERE full_collation_name LIKE 'utf8mb4\\_uca1400%' AND full_collation_name NOT LIKE '%ai\\_cs'";
+    let all = query(&mut target, sql).await;
+    assert!(all.len() > 100, "{all:?}");
+    for row in all {
+        let (id, name) = row.split_once('|').expect("two columns");
+        let id: u16 = id.parse().expect("a number");
+        let sensitivity = &name[name.len() - 5..];
+        let root = format!("utf8mb4_0900_{sensitivity}");
+        let is_root = name.replace("nopad_", "") == format!("utf8mb4_uca1400_{sensitivity}");
+        assert_eq!(collation::is_like(id, &root), is_root, "{id} {name}");
+        assert_eq!(
+            collation::is_like(id, &format!("utf8mb4_xx_0900_{sensitivity}")),
+            !is_root,
+            "{id} {name}"
+        );
     }
 }

@@ -21,6 +21,8 @@ pub struct Catalog {
     pub(super) flavour: Flavour,
     /// SHOW MASTER STATUS by its name on this server.
     status: &'static str,
+    /// See [`columns::NUMBERS`].
+    numbers: &'static str,
     /// Tables that were listed and are not known to have gone.
     seen: BTreeSet<TableName>,
 }
@@ -72,7 +74,11 @@ impl Catalog {
         let status = if is_new { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
         let address = config.address();
         let seen = BTreeSet::new();
-        let mut catalog = Self { conn, address, flavour: facts.flavour, status, seen };
+        let has_full_names =
+            facts.flavour == Flavour::MariaDb && facts.version_numbers >= (10, 10, 0);
+        let numbers =
+            if has_full_names { columns::NUMBERS_OF_FULL_NAMES } else { columns::NUMBERS };
+        let mut catalog = Self { conn, address, flavour: facts.flavour, status, numbers, seen };
         for setting in [
             "SET NAMES utf8mb4",
             "SET SESSION character_set_results = NULL, time_zone = '+00:00', sql_mode = ''",
@@ -309,7 +315,7 @@ impl Catalog {
     /// # Errors
     /// As every question; [`Error::Snapshot`] for a column of a type that is not known here.
     pub async fn columns(&mut self, name: &TableName) -> Result<Option<Columns>, Error> {
-        let question = columns::question(&literal(&name.0), &literal(&name.1));
+        let question = columns::question(&literal(&name.0), &literal(&name.1), self.numbers);
         let rows = match self.flavour {
             Flavour::MySql => self.query(&question).await?,
             Flavour::MariaDb => {

@@ -29,8 +29,14 @@ pub struct Columns {
     pub by_range: bool,
 }
 
+/// Where a collation's number stands by its full name. MariaDB has, from 10.10 on, collations for several
+/// character sets that its other list names without one.
+pub(crate) const NUMBERS: &str = "information_schema.collations o ON o.collation_name";
+pub(crate) const NUMBERS_OF_FULL_NAMES: &str =
+    "information_schema.collation_character_set_applicability o ON o.full_collation_name";
+
 /// The question whose answer [`Columns::read`] takes; `database` and `table` are quoted strings.
-pub(crate) fn question(database: &str, table: &str) -> String {
+pub(crate) fn question(database: &str, table: &str, numbers: &str) -> String {
     format!(
         "SELECT c.column_name, c.data_type, c.column_type, c.is_nullable, c.character_set_name, \
          c.collation_name, COALESCE(o.id, 0), COALESCE(c.datetime_precision, 0), \
@@ -38,7 +44,7 @@ pub(crate) fn question(database: &str, table: &str) -> String {
          COALESCE(k.seq_in_index, 0), COALESCE(k.sub_part, 0), \
          COALESCE(c.numeric_precision, 0) \
          FROM information_schema.columns c \
-         LEFT JOIN information_schema.collations o ON o.collation_name = c.collation_name \
+         LEFT JOIN {numbers} = c.collation_name \
          LEFT JOIN information_schema.statistics k ON k.table_schema = c.table_schema \
          AND k.table_name = c.table_name AND k.column_name = c.column_name \
          AND k.index_name = 'PRIMARY' \

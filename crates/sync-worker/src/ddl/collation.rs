@@ -64,6 +64,63 @@ pub fn nearest(wanted: &str, charsets: &Charsets) -> Option<String> {
     candidates.iter().find(has).map(|name| (*name).to_owned())
 }
 
+/// True when a collation of this server tells the same texts apart, and orders them, as one of the other
+/// product's that it lacks, by the latter's id. Of the collations of one language that is for whoever chose this
+/// one to say.
+pub fn is_like(id: u16, found: &str) -> bool {
+    let Some(found) = Sort::of(found) else { return false };
+    match id {
+        255 => found == Sort { pads: false, ..Sort::root("ai_ci") },
+        278 => found == Sort { pads: false, ..Sort::root("as_cs") },
+        305 => found == Sort { pads: false, ..Sort::root("as_ci") },
+        309 => found == Sort { pads: false, ..Sort::root("bin") },
+        256..=277 | 279..=304 | 306..=308 | 310..=323 => found.is_tailored && !found.pads,
+        // 2304, and 8 for each language, 4 for NO PAD, 2 for accents, 1 for case (MariaDB 10.10).
+        2304..=2559 => {
+            let sensitivity = ["ai_ci", "ai_cs", "as_ci", "as_cs"][usize::from(id & 3)];
+            found.sensitivity == sensitivity && found.is_tailored == (id & 0xf8 != 0)
+        }
+        _ => false,
+    }
+}
+
+/// What a Unicode collation of version 9 (MySQL) or 14 (MariaDB) goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sort<'a> {
+    /// Of one language.
+    is_tailored: bool,
+    /// Blanks at the end count for nothing.
+    pads: bool,
+    sensitivity: &'a str,
+}
+
+// === impl Sort ===
+
+impl<'a> Sort<'a> {
+    fn root(sensitivity: &'a str) -> Self {
+        Self { is_tailored: false, pads: true, sensitivity }
+    }
+
+    fn of(name: &'a str) -> Option<Self> {
+        let rest = name.strip_prefix("utf8mb4_")?;
+        let bin = ["nopad_bin", "0900_bin"].contains(&rest);
+        if bin || rest == "bin" {
+            return Some(Self { pads: !bin, ..Self::root("bin") });
+        }
+        let at = rest.len().checked_sub("ai_ci".len()).filter(|at| rest.is_char_boundary(*at))?;
+        let (family, sensitivity) = rest.split_at(at);
+        let sort =
+            |language: &str, pads| Self { is_tailored: !language.is_empty(), pads, sensitivity };
+        match family.strip_prefix("uca1400_") {
+            Some(language) => Some(match language.strip_suffix("nopad_") {
+                Some(language) => sort(language, false),
+                None => sort(language, true),
+            }),
+            None => family.strip_suffix("0900_").map(|language| sort(language, false)),
+        }
+    }
+}
+
 /// The name in an error 1273, `Unknown collation: 'x'`.
 pub fn refused(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once('\'')?;
@@ -120,6 +177,30 @@ mod tests {
         let mysql = charsets(&["utf8mb4_0900_ai_ci"]);
         assert_eq!(nearest("utf8mb4_uca1400_ai_ci", &mysql).as_deref(), Some("utf8mb4_0900_ai_ci"));
         assert_eq!(nearest("klingon_ci", &mysql), None);
+    }
+
+    #[test]
+    fn what_tells_texts_apart_otherwise_is_not_alike() {
+        for (id, found, is) in [
+            (255, "utf8mb4_uca1400_nopad_ai_ci", true),
+            (255, "utf8mb4_uca1400_ai_ci", false),
+            (255, "utf8mb4_unicode_520_nopad_ci", false),
+            (278, "utf8mb4_uca1400_nopad_as_cs", true),
+            (278, "utf8mb4_nopad_bin", false),
+            (309, "utf8mb4_nopad_bin", true),
+            (264, "utf8mb4_uca1400_nopad_ai_ci", false),
+            (264, "utf8mb4_uca1400_swedish_nopad_ai_ci", true),
+            (2304, "utf8mb4_0900_ai_ci", true),
+            (2308, "utf8mb4_0900_ai_ci", true),
+            (2307, "utf8mb4_0900_ai_ci", false),
+            (2307, "utf8mb4_0900_as_cs", true),
+            (2312, "utf8mb4_0900_ai_ci", false),
+            (2312, "utf8mb4_is_0900_ai_ci", true),
+            (1069, "utf8mb4_general_ci", false),
+            (255, "latin1_swedish_ci", false),
+        ] {
+            assert_eq!(is_like(id, found), is, "{id} {found}");
+        }
     }
 
     #[test]
