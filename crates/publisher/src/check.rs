@@ -6,6 +6,7 @@
 mod filter;
 mod retention;
 
+use crate::capture::SYSTEM_DATABASES;
 use crate::config::Config;
 use crate::link::{Answer, Link};
 use crate::source::{Facts, Flavour, Source};
@@ -254,16 +255,42 @@ fn grant(facts: &Facts, user: &str) -> String {
 const FOR_DEFINITIONS: &str = "copy the definitions of views, triggers and events";
 
 /// What a snapshot would miss in silence, because the server shows it only to who may see it; with the
-/// statement that mends it. An account with roles may have it by one of them.
-pub(crate) fn lacks_for_snapshot(grants: &[String], facts: &Facts, user: &str) -> Option<String> {
-    if grants.iter().any(|grant| !grant.contains(" ON ")) {
+/// statement that mends it. An account with roles may have it by one of them, if that is active: `role` is what
+/// `CURRENT_ROLE()` says.
+pub(crate) fn lacks_for_snapshot(
+    grants: &[String],
+    role: Option<&str>,
+    facts: &Facts,
+    user: &str,
+) -> Option<String> {
+    if let Some(database) = grants.iter().find_map(|grant| revoked(grant)) {
+        return Some(format!(
+            "the account may not read database {database} (partial revoke), which would be taken for gone; GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `{database}`.* TO '{user}'@'%', or exclude it with a filter on another account"
+        ));
+    }
+    let has_roles = grants.iter().any(|grant| !grant.contains(" ON "));
+    if has_roles && role.is_some_and(|role| !role.is_empty() && role != "NONE") {
         return None;
     }
     let checks = privileges(grants, facts, user);
     let failed = checks
         .into_iter()
         .find(|check| check.outcome == Outcome::Fail && check.finding.ends_with(FOR_DEFINITIONS));
-    failed.map(|check| format!("{}; {}", check.finding, check.fix.unwrap_or_default()))
+    failed.map(|check| {
+        let roles = if has_roles {
+            format!(", or, as none of the account's roles is active, SET DEFAULT ROLE ALL TO '{user}'@'%' (MariaDB: SET DEFAULT ROLE … FOR …)")
+        } else {
+            String::new()
+        };
+        format!("{}; {}{roles}", check.finding, check.fix.unwrap_or_default())
+    })
+}
+
+/// The applications' database that a line of SHOW GRANTS takes away.
+fn revoked(grant: &str) -> Option<&str> {
+    let (_, rest) = grant.strip_prefix("REVOKE ")?.split_once(" ON `")?;
+    let (database, _) = rest.split_once("`.")?;
+    (!SYSTEM_DATABASES.contains(&database)).then_some(database)
 }
 
 fn privileges(grants: &[String], facts: &Facts, user: &str) -> Vec<Check> {
@@ -403,5 +430,29 @@ mod tests {
         let outcome = |free, largest| room_for(String::new(), free, largest).outcome;
         assert_eq!(outcome(64 << 20, 64 << 20), Outcome::Ok);
         assert_eq!(outcome((64 << 20) - 1, 64 << 20), Outcome::Warn);
+    }
+
+    #[test]
+    fn what_an_account_cannot_see_is_not_taken_for_gone() {
+        let facts = Facts {
+            flavour: Flavour::MySql,
+            version: "9.7.0".into(),
+            version_numbers: (9, 7, 0),
+            variables: std::collections::HashMap::new(),
+            system_time_zone: "+00:00".into(),
+            identity: "uuid".into(),
+        };
+        let lacks = |grants: &[&str], role| {
+            let grants: Vec<String> = grants.iter().map(|grant| (*grant).to_owned()).collect();
+            lacks_for_snapshot(&grants, role, &facts, "tributary").is_some()
+        };
+        let all = "GRANT SELECT, REPLICATION SLAVE, SHOW VIEW, TRIGGER, EVENT ON *.* TO `t`@`%`";
+        assert!(!lacks(&[all], None));
+        assert!(lacks(&["GRANT SELECT ON *.* TO `t`@`%`"], None));
+        assert!(lacks(&[all, "REVOKE SELECT ON `shop`.* FROM `t`@`%`"], None));
+        assert!(!lacks(&[all, "REVOKE SELECT ON `mysql`.* FROM `t`@`%`"], None));
+        let by_role = ["GRANT REPLICATION SLAVE ON *.* TO `t`@`%`", "GRANT `r`@`%` TO `t`@`%`"];
+        assert!(lacks(&by_role, Some("NONE")) && lacks(&by_role, None));
+        assert!(!lacks(&by_role, Some("`r`@`%`")));
     }
 }

@@ -63,7 +63,10 @@ pub(crate) async fn run(context: Context, cursor: SnapshotCursor) -> Result<(), 
     let begun = !cursor.database.is_empty();
     let source = &context.config.source;
     let grants: Vec<String> = catalog.query("SHOW GRANTS").await?;
-    if let Some(reason) = check::lacks_for_snapshot(&grants, &context.facts, &source.user) {
+    let role: Vec<Option<String>> = catalog.query("SELECT CURRENT_ROLE()").await?;
+    let role = role.into_iter().next().flatten();
+    let lacks = check::lacks_for_snapshot(&grants, role.as_deref(), &context.facts, &source.user);
+    if let Some(reason) = lacks {
         return Err(Error::SourceRefused { address: source.address(), reason });
     }
     let now = Instant::now();
