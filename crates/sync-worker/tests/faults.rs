@@ -25,6 +25,8 @@ const HEALTHY: usize = 10;
 /// Devices that join while a shard hangs that may hold them; more than there are partitions.
 const NEWCOMERS: usize = 24;
 
+/// A device comes to so many at least.
+const DEADLOCKS: u32 = 3;
 /// Messages for the shard that hangs: more than its lane and its partition take in.
 const FLOOD: i64 = 1200;
 
@@ -98,10 +100,12 @@ impl Fleet {
     }
 }
 
-/// Takes rows that a transaction of the device changes in the other order, again and again. InnoDB ends the
-/// lighter transaction of a cycle, which is the device's. Returns how many deadlocks the server counted.
-async fn cross(mut someone: Target, device: &DeviceId, time: Duration) -> u32 {
+/// Takes rows that a transaction of the device changes in the other order, again and again for this time, or
+/// until it has come to so many deadlocks. InnoDB ends the lighter transaction of a cycle, which is the
+/// device's. Returns how many deadlocks the server counted.
+async fn cross(mut someone: Target, device: &DeviceId, time: Duration, enough: u32) -> u32 {
     let (until, rows) = (Instant::now() + time, format!("`{device}__app`.t"));
+    let give_up_at = until + worker::DEADLINE;
     let book = someone.database.clone();
     run(&mut someone, &format!("CREATE TABLE {book}.heavy (v INT)")).await;
     let heavy = format!("INSERT INTO {book}.heavy SELECT id FROM information_schema.collations");
@@ -109,12 +113,13 @@ async fn cross(mut someone: Target, device: &DeviceId, time: Duration) -> u32 {
         "SELECT COUNT(*) FROM information_schema.innodb_trx
          WHERE trx_state='LOCK WAIT' AND trx_query LIKE '%{device}__app%'"
     );
-    while Instant::now() < until {
+    let count = "SELECT `count` FROM information_schema.innodb_metrics WHERE name='lock_deadlocks'";
+    loop {
         run(&mut someone, "START TRANSACTION").await;
         query(&mut someone, &format!("SELECT id FROM {rows} WHERE id=2 FOR UPDATE")).await;
         run(&mut someone, &heavy).await;
         let mut is_waiting = false;
-        while !is_waiting && Instant::now() < until {
+        while !is_waiting && Instant::now() < give_up_at {
             // The server shows who has looked within 100 ms what there was then.
             tokio::time::sleep(Duration::from_millis(150)).await;
             is_waiting = query(&mut someone, &waits).await != ["0"];
@@ -124,9 +129,12 @@ async fn cross(mut someone: Target, device: &DeviceId, time: Duration) -> u32 {
         // A group of many devices may be the heavier one.
         assert!(taken.as_ref().err().is_none_or(|error| error.code() == Some(1213)), "{taken:?}");
         run(&mut someone, "ROLLBACK").await;
+        let deadlocks: u32 = query(&mut someone, count).await[0].parse().expect("a number");
+        let now = Instant::now();
+        if (now >= until && deadlocks >= enough) || now >= give_up_at {
+            return deadlocks;
+        }
     }
-    let count = "SELECT `count` FROM information_schema.innodb_metrics WHERE name='lock_deadlocks'";
-    query(&mut someone, count).await[0].parse().expect("a number")
 }
 
 /// Ends up with every row of every round.
@@ -210,7 +218,7 @@ async fn a_refused_row_a_held_lock_deadlocks_and_a_hanging_shard_delay_no_other_
     let (someone, crossed) = (shard::connect(mysql, &book).await, others[2].id.clone());
     let (during, deadlocks) = tokio::join!(
         fleet.rounds(mysql, &mut healthy, &mut others, fault()),
-        cross(someone, &crossed, fault()),
+        cross(someone, &crossed, fault(), DEADLOCKS),
     );
     println!(
         "rounds in {:?}: {} before, {} during, with {deadlocks} deadlocks; median {:?} and {:?}, slowest {:?} and {:?}",
@@ -223,7 +231,7 @@ async fn a_refused_row_a_held_lock_deadlocks_and_a_hanging_shard_delay_no_other_
         during[during.len() - 1],
     );
     assert!(during.len() * 6 >= before.len(), "{before:?} before, {during:?} during");
-    assert!(deadlocks >= 3, "{deadlocks} deadlocks");
+    assert!(deadlocks >= DEADLOCKS, "{deadlocks} deadlocks");
     let id = &others[1].id;
     let first = try_query(mysql, &format!("SELECT v FROM `{id}__app`.t WHERE id=1")).await;
     assert_eq!(first.expect("rows"), ["x"], "the lock was held all the time");
