@@ -50,6 +50,29 @@ pub struct Order<'a> {
     pub ddl: Ddl,
 }
 
+// === impl Task ===
+
+impl<'a> Task<'a> {
+    /// The statement that it runs, if it is one.
+    pub(crate) fn order(&self) -> Option<&Order<'a>> {
+        match self {
+            Self::Run(order) | Self::Define { order, .. } => Some(order),
+            Self::Databases(_) | Self::Tables { .. } => None,
+        }
+    }
+}
+
+// === impl Order ===
+
+impl Order<'_> {
+    /// The tables that the statement is about: database and table, under their names at the device.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let default = self.statement.database.as_str();
+        let tables = self.ddl.tables.iter();
+        tables.map(move |name| (name.database.as_deref().unwrap_or(default), name.table.as_str()))
+    }
+}
+
 /// Something is missing between the watermark and a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {

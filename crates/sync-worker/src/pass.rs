@@ -203,9 +203,7 @@ impl<'a> Pass<'a> {
         task: Task<'a>,
     ) -> ControlFlow<()> {
         let before = span.before.max(state.position);
-        if is_skipped(state, before) {
-            // Someone has done by hand what it says.
-            state.shape_generation += 1;
+        if is_done_by_hand(state, before) {
             return ControlFlow::Continue(());
         }
         self.stop_at(state, before, &batch.header);
@@ -223,9 +221,7 @@ impl<'a> Pass<'a> {
     ) -> ControlFlow<()> {
         // Behind the items of a snapshot a transaction begins at the boundary before them.
         let before = span.before.max(state.position);
-        if is_skipped(state, before) {
-            // Someone has done by hand what it says.
-            state.shape_generation += 1;
+        if is_done_by_hand(state, before) {
             return ControlFlow::Continue(());
         }
         self.stop_at(state, before, &batch.header);
@@ -315,9 +311,12 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// An operator said that what stands here was done by hand.
-fn is_skipped(state: &Watermark, before: Position) -> bool {
-    state.intent.as_ref().is_some_and(|intent| intent.skips(before))
+/// True where an operator has said that what stands here was done by hand. Tables may be others then than a lane
+/// remembers.
+fn is_done_by_hand(state: &mut Watermark, before: Position) -> bool {
+    let is = state.intent.as_ref().is_some_and(|intent| intent.skips(before));
+    state.shape_generation += u64::from(is);
+    is
 }
 
 /// True while a table's rows are being copied: rows of it that are not copied yet may be old.

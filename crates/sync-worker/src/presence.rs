@@ -11,8 +11,6 @@ use tributary_schema::quote;
 
 /// No such table, no such database, no such column.
 const MISSING: [u16; 3] = [1146, 1049, 1054];
-/// Lock wait timeout, deadlock, interrupted, out of time.
-const PASSING: [u16; 5] = [1205, 1213, 1317, 1969, 3024];
 
 /// True when the table is there, and has the column if one is named. Nobody changes the table before the
 /// transaction ends, if there is one.
@@ -52,10 +50,8 @@ async fn ask(session: &mut Session, sql: &str) -> Result<bool, SqlError> {
     match session.run("look for a table", sql.as_bytes()).await {
         Ok(()) => Ok(true),
         Err(error) if is_missing(&error) => Ok(false),
-        Err(error) => match error.code() {
-            Some(code) if !PASSING.contains(&code) => Ok(true),
-            _ => Err(error),
-        },
+        Err(error) if error.lasting_code().is_some() => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

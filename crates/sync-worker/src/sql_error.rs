@@ -83,6 +83,12 @@ impl SqlError {
         }
     }
 
+    /// [`SqlError::code`] of a refusal that says something of what was asked about: not of a lock wait, a
+    /// deadlock, or a statement that was interrupted or ran out of time.
+    pub(crate) fn lasting_code(&self) -> Option<u16> {
+        self.code().filter(|code| !matches!(code, 1205 | 1213 | 1317 | 1969 | 3024))
+    }
+
     /// The statement of a script that failed.
     pub fn statement(&self) -> Option<usize> {
         match self {

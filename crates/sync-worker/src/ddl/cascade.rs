@@ -3,7 +3,7 @@
 use crate::apply::Target;
 use crate::catalog::place;
 use crate::ddl::mapped;
-use crate::pass::{Barrier, Task};
+use crate::pass::Barrier;
 use crate::sql_error::SqlError;
 use crate::watermark::Parked;
 use tributary_schema::DdlKind;
@@ -28,15 +28,14 @@ pub(crate) async fn check(
     device: &DeviceId,
     barrier: &Barrier<'_>,
 ) -> Result<Option<Parked>, SqlError> {
-    let (Task::Run(order) | Task::Define { order, .. }) = &barrier.task else { return Ok(None) };
+    let Some(order) = barrier.task.order() else { return Ok(None) };
     let makes_keys = matches!(order.ddl.kind, DdlKind::CreateTable | DdlKind::AlterTable);
     if !makes_keys || logs_cascades(barrier.header) {
         return Ok(None);
     }
-    for table in &order.ddl.tables {
-        let database = table.database.as_deref().unwrap_or(&order.statement.database);
+    for (database, table) in order.tables() {
         let database = mapped(device, database);
-        let place = place(&database, &table.table).replace("table_schema", "constraint_schema");
+        let place = place(&database, table).replace("table_schema", "constraint_schema");
         let sql = format!(
             "SELECT constraint_name FROM information_schema.referential_constraints WHERE {place} \
              AND (delete_rule IN ('CASCADE','SET NULL','SET DEFAULT') \
@@ -45,7 +44,7 @@ pub(crate) async fn check(
         let found: Vec<Vec<u8>> = target.session.rows("look for cascades", &sql).await?;
         if let Some(name) = found.first() {
             let name = String::from_utf8_lossy(name);
-            return Ok(Some(parked(&name, &database, &table.table)));
+            return Ok(Some(parked(&name, &database, table)));
         }
     }
     Ok(None)

@@ -7,7 +7,7 @@ use crate::apply::Target;
 use crate::catalog::place;
 use crate::ddl::mapped;
 use crate::merged::Layout;
-use crate::pass::{Barrier, Task};
+use crate::pass::Barrier;
 use crate::sql_error::SqlError;
 use crate::watermark::Parked;
 use tributary_schema::DdlKind;
@@ -20,16 +20,15 @@ pub(crate) async fn check(
     device: &DeviceId,
     barrier: &Barrier<'_>,
 ) -> Result<Option<Parked>, SqlError> {
-    let (Task::Run(order) | Task::Define { order, .. }) = &barrier.task else { return Ok(None) };
+    let Some(order) = barrier.task.order() else { return Ok(None) };
     let may_make_one =
         matches!(order.ddl.kind, DdlKind::CreateTable | DdlKind::AlterTable | DdlKind::DropIndex);
     if !may_make_one || target.layout != Layout::SchemaPerDevice {
         return Ok(None);
     }
-    for table in &order.ddl.tables {
-        let database = table.database.as_deref().unwrap_or(&order.statement.database);
+    for (database, table) in order.tables() {
         let database = mapped(device, database);
-        let place = place(&database, &table.table);
+        let place = place(&database, table);
         let sql = format!(
             "SELECT CAST(engine AS CHAR) FROM information_schema.tables WHERE {place} AND engine NOT IN \
              (SELECT engine FROM information_schema.engines WHERE transactions='YES') \
@@ -39,7 +38,7 @@ pub(crate) async fn check(
         );
         let engines: Vec<String> = target.session.rows("look at a table's engine", &sql).await?;
         if let Some(engine) = engines.first() {
-            return Ok(Some(parked(engine, &database, &table.table)));
+            return Ok(Some(parked(engine, &database, table)));
         }
     }
     Ok(None)

@@ -31,8 +31,6 @@ const ABSENT: &str = "absent";
 const ERROR: &str = "error ";
 /// Before InnoDB's own number of a table.
 const ID: &str = "\nid ";
-/// Errors that say nothing of an object: lock waits, deadlocks, statements that were interrupted.
-const PASSING: [u16; 5] = [1205, 1213, 1317, 1969, 3024];
 
 /// The objects that a statement changes.
 pub fn objects(ddl: &Ddl, default: &str, device: &DeviceId) -> Vec<Object> {
@@ -148,10 +146,9 @@ async fn table_look(
 ) -> Result<String, SqlError> {
     let definition = match definition(session, database, table).await {
         Ok(definition) => definition,
-        Err(error) => match error.code() {
+        Err(error) => match error.lasting_code() {
             Some(1146 | 1049) => return Ok(ABSENT.to_owned()),
-            Some(code) if !PASSING.contains(&code) => return Ok(format!("{ERROR}{code}")),
-            Some(_) => return Err(error),
+            Some(code) => return Ok(format!("{ERROR}{code}")),
             None => return Err(error),
         },
     };
@@ -188,7 +185,7 @@ async fn innodb_id(
         "SELECT CAST(table_id AS CHAR) FROM information_schema.{tables} WHERE name='{database}/{table}'"
     );
     match first(session, &sql, 0).await {
-        Err(error) if error.code().is_some_and(|code| !PASSING.contains(&code)) => Ok(None),
+        Err(error) if error.lasting_code().is_some() => Ok(None),
         outcome => outcome,
     }
 }

@@ -8,7 +8,6 @@
 use crate::apply::Target;
 use crate::ddl::{DdlError, mapped};
 use crate::merged::Merged;
-use crate::merged::reconcile::tables;
 use crate::merged::shape::Shape;
 use crate::merged::union::Place;
 use crate::pass::{Order, Task};
@@ -35,7 +34,7 @@ pub(crate) async fn before(
     device: &DeviceId,
     order: &Order<'_>,
 ) -> Result<(), DdlError> {
-    for (database, table) in tables(order) {
+    for (database, table) in order.tables() {
         let begin = target.session.run("begin", b"START TRANSACTION").await;
         begin.map_err(DdlError::Bookkeeping)?;
         let outcome = fill(target, merged, device, order, database, table).await;
@@ -164,7 +163,7 @@ async fn after_statement(
         }
         _ => {}
     }
-    for (database, table) in tables(order) {
+    for (database, table) in order.tables() {
         let shadow = mapped(device, database);
         let own = Shape::hold(&mut target.session, &shadow, table).await;
         let own = own.map_err(DdlError::Bookkeeping)?;

@@ -5,7 +5,7 @@ use crate::ddl::{DdlError, mapped};
 use crate::merged::shape::Shape;
 use crate::merged::union::{self, Place, Steps};
 use crate::merged::{Merged, carry};
-use crate::pass::{Order, Task};
+use crate::pass::Task;
 use crate::sql_error::SqlError;
 use std::time::Duration;
 use tributary_schema::{DdlKind, quote};
@@ -34,7 +34,7 @@ pub(crate) async fn after(
 ) -> Result<(), DdlError> {
     match task {
         Task::Run(order) if makes_tables(order.ddl.kind) => {
-            for (database, name) in tables(order) {
+            for (database, name) in order.tables() {
                 table(target, merged, device, database, name).await?;
             }
             Ok(())
@@ -44,13 +44,6 @@ pub(crate) async fn after(
         }
         Task::Run(_) | Task::Databases(_) | Task::Tables { .. } => Ok(()),
     }
-}
-
-/// The tables of a statement: database and table, under their names at the device.
-pub(crate) fn tables<'a>(order: &'a Order<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let default = order.statement.database.as_str();
-    let tables = order.ddl.tables.iter();
-    tables.map(move |name| (name.database.as_deref().unwrap_or(default), name.table.as_str()))
 }
 
 fn makes_tables(kind: DdlKind) -> bool {

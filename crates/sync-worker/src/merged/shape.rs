@@ -72,7 +72,8 @@ pub struct Index {
 // === impl Shape ===
 
 impl Shape {
-    /// Reads a table, and keeps it as it is until the transaction ends that this is a part of.
+    /// Reads a table, and keeps it as it is until the transaction ends that this is a part of; `None` when
+    /// there is none, or a view.
     ///
     /// # Errors
     /// [`SqlError`].
@@ -81,19 +82,10 @@ impl Shape {
         database: &str,
         table: &str,
     ) -> Result<Option<Self>, SqlError> {
+        const OPERATION: &str = "read a table's shape";
         if !presence::hold(session, database, table, None).await? {
             return Ok(None);
         }
-        Self::read(session, database, table).await
-    }
-
-    /// Reads a table; `None` when there is none, or a view.
-    async fn read(
-        session: &mut Session,
-        database: &str,
-        table: &str,
-    ) -> Result<Option<Self>, SqlError> {
-        const OPERATION: &str = "read a table's shape";
         let place = place(database, table);
         let sql = format!(
             "SELECT column_name, column_type, character_set_name, collation_name, extra, column_comment \
