@@ -37,14 +37,15 @@ pub(crate) fn assemble(
     script: &mut Script,
 ) -> Result<(), PlanError> {
     let pieces = &format!("{pieces} WHERE device_id='{}'", row.batch.header.device);
+    let missing = |count| PlanError::Pieces {
+        table: format!("{}.{}", row.block.shape.database, row.block.shape.table),
+        count,
+    };
     for &column in columns {
         let Some(Cell::Staged { part, count }) = cell(row, side, column) else { continue };
         let place = row.place(side).filter(|_| count > 0 && count <= PIECES_MAX);
-        let place = place.ok_or_else(|| PlanError::Pieces {
-            table: format!("{}.{}", row.block.shape.database, row.block.shape.table),
-            count,
-        })?;
-        let end = part.saturating_add(u64::from(count));
+        let place = place.ok_or_else(|| missing(count))?;
+        let end = part.checked_add(u64::from(count)).ok_or_else(|| missing(count))?;
         one(&variable(side, column), place, part..end, pieces, owner, script);
     }
     Ok(())
@@ -83,7 +84,7 @@ fn one(
     script.push(owner, Expect::Holds(MISSING), whole.as_bytes());
     let mut next = first;
     while next < parts.end {
-        let upto = parts.end.min(next + PIECES_AT_ONCE);
+        let upto = parts.end.min(next.saturating_add(PIECES_AT_ONCE));
         let read = |part: u64| format!("(SELECT data FROM {place} AND part={part})");
         let mut arguments: Vec<String> = (next..upto).map(read).collect();
         if next > first {

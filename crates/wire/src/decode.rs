@@ -44,8 +44,8 @@ impl Batch {
                 body.len() - reader.at
             )));
         }
-        let referred = Referred { statements: statements.len(), pieces: pieces.len() };
-        assign_rows(&mut transactions, &mut items, &tables, referred)?;
+        refer(&transactions, &items, statements.len(), pieces.len())?;
+        assign_rows(&mut transactions, &mut items, &tables)?;
         check_positions(&header, &transactions)?;
         check_items(&header, &transactions, &items)?;
         Ok(Self { header, transactions, tables, statements, items, pieces, body })
@@ -154,11 +154,68 @@ fn read_table(reader: &mut Reader) -> Result<TableBlock, DecodeError> {
     Ok(TableBlock { shape, identity, images, identities })
 }
 
-/// How many things there are that runs and items refer to.
-#[derive(Clone, Copy)]
+/// What runs and items refer to: statements or pieces. Each is referred to once, in order: otherwise a message
+/// of a few bytes could have its reader do the same large thing many thousand times.
 struct Referred {
+    what: &'static str,
+    len: usize,
+    next: usize,
+}
+
+impl Referred {
+    fn new(what: &'static str, len: usize) -> Self {
+        Self { what, len, next: 0 }
+    }
+
+    fn take(&mut self, index: u32) -> Result<(), DecodeError> {
+        if index as usize != self.next || self.next >= self.len {
+            return Err(DecodeError::Inconsistent(format!(
+                "{} {index} is named where {} of {} would be next",
+                self.what, self.next, self.len
+            )));
+        }
+        self.next += 1;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), DecodeError> {
+        if self.next < self.len {
+            return Err(DecodeError::Inconsistent(format!(
+                "{} of {} {}s are named",
+                self.next, self.len, self.what
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Checks that each statement and each piece is named once.
+fn refer(
+    transactions: &[Transaction],
+    items: &[Item],
     statements: usize,
     pieces: usize,
+) -> Result<(), DecodeError> {
+    let mut statements = Referred::new("statement", statements);
+    let mut pieces = Referred::new("piece", pieces);
+    for item in items {
+        match item {
+            Item::Statement(index) | Item::Define { statement: index, .. } => {
+                statements.take(*index)?;
+            }
+            Item::Piece(index) => pieces.take(*index)?,
+            Item::Chunk(_) | Item::Databases(_) | Item::Tables { .. } => {}
+        }
+    }
+    for run in transactions.iter().flat_map(|transaction| &transaction.runs) {
+        match run {
+            Run::Statement(index) => statements.take(*index)?,
+            Run::Piece(index) => pieces.take(*index)?,
+            Run::Rows { .. } | Run::Skipped(_) => {}
+        }
+    }
+    statements.finish()?;
+    pieces.finish()
 }
 
 /// Gives every run and every chunk the rows that are its own, and checks that each row has an owner.
@@ -166,56 +223,29 @@ fn assign_rows(
     transactions: &mut [Transaction],
     items: &mut [Item],
     tables: &[TableBlock],
-    referred: Referred,
 ) -> Result<(), DecodeError> {
     let wrong = |what: &str| Err(DecodeError::Inconsistent(what.to_owned()));
     let mut next = vec![(0u32, 0u32); tables.len()];
     for item in items {
-        match item {
-            Item::Chunk(chunk) => {
-                let Some((images, identities)) = next.get_mut(chunk.table as usize) else {
-                    return wrong("a chunk names a table the batch does not hold");
-                };
-                if chunk.identities() > 0 && !tables[chunk.table as usize].shape.has_key() {
-                    return wrong("a chunk of a table without a key has a bound");
-                }
-                (chunk.image, chunk.identity) = (*images, *identities);
-                *images = images.saturating_add(chunk.rows);
-                *identities = identities.saturating_add(chunk.identities());
-            }
-            Item::Statement(index) | Item::Define { statement: index, .. }
-                if *index as usize >= referred.statements =>
-            {
-                return wrong("an item names a statement the batch does not hold");
-            }
-            Item::Piece(index) if *index as usize >= referred.pieces => {
-                return wrong("an item names a piece the batch does not hold");
-            }
-            Item::Statement(_)
-            | Item::Define { .. }
-            | Item::Piece(_)
-            | Item::Databases(_)
-            | Item::Tables { .. } => {}
+        let Item::Chunk(chunk) = item else { continue };
+        let Some((images, identities)) = next.get_mut(chunk.table as usize) else {
+            return wrong("a chunk names a table the batch does not hold");
+        };
+        if chunk.identities() > 0 && !tables[chunk.table as usize].shape.has_key() {
+            return wrong("a chunk of a table without a key has a bound");
         }
+        (chunk.image, chunk.identity) = (*images, *identities);
+        *images = images.saturating_add(chunk.rows);
+        *identities = identities.saturating_add(chunk.identities());
     }
     for run in transactions.iter_mut().flat_map(|transaction| &mut transaction.runs) {
-        match run {
-            Run::Rows { table, op, image, identity, count } => {
-                let Some((images, identities)) = next.get_mut(*table as usize) else {
-                    return wrong("a run names a table the batch does not hold");
-                };
-                (*image, *identity) = (*images, *identities);
-                *images = images.saturating_add(if op.has_image() { *count } else { 0 });
-                *identities = identities.saturating_add(if op.has_identity() { *count } else { 0 });
-            }
-            Run::Statement(index) if *index as usize >= referred.statements => {
-                return wrong("a run names a statement the batch does not hold");
-            }
-            Run::Piece(index) if *index as usize >= referred.pieces => {
-                return wrong("a run names a piece the batch does not hold");
-            }
-            Run::Statement(_) | Run::Piece(_) | Run::Skipped(_) => {}
-        }
+        let Run::Rows { table, op, image, identity, count } = run else { continue };
+        let Some((images, identities)) = next.get_mut(*table as usize) else {
+            return wrong("a run names a table the batch does not hold");
+        };
+        (*image, *identity) = (*images, *identities);
+        *images = images.saturating_add(if op.has_image() { *count } else { 0 });
+        *identities = identities.saturating_add(if op.has_identity() { *count } else { 0 });
     }
     let len = |columns: &[Vec<Cell>]| columns.first().map_or(0, Vec::len);
     for (block, (images, identities)) in tables.iter().zip(next) {

@@ -14,13 +14,19 @@ pub(crate) struct Reader<'a> {
     /// What has been unpacked, in cells.
     cells: u64,
     cells_max: u64,
+    /// From how many pieces its values have to be put together.
+    staged: u64,
 }
+
+/// Pieces that the values of one message are put together from. The most that a server takes, 1 GiB, is a
+/// thousand of them; each costs its reader more than the message that names it.
+const STAGED_MAX: u64 = 1 << 16;
 
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(body: &'a [u8], cells_max: u64) -> Self {
-        Self { body, at: 0, cells: 0, cells_max }
+        Self { body, at: 0, cells: 0, cells_max, staged: 0 }
     }
 
     pub(crate) fn serde<T: DeserializeOwned>(&mut self) -> Result<T, DecodeError> {
@@ -85,8 +91,22 @@ impl<'a> Reader<'a> {
         columns: usize,
         rows: usize,
     ) -> Result<Vec<Vec<Cell>>, DecodeError> {
-        (0..columns)
-            .map(|_| (0..rows).map(|_| cell::read(self.body, &mut self.at)).collect())
-            .collect()
+        (0..columns).map(|_| (0..rows).map(|_| self.cell()).collect()).collect()
+    }
+
+    fn cell(&mut self) -> Result<Cell, DecodeError> {
+        let cell = cell::read(self.body, &mut self.at)?;
+        if let Cell::Staged { part, count } = cell {
+            add(part, u64::from(count))?;
+            self.staged = self.staged.saturating_add(u64::from(count));
+            if self.staged > STAGED_MAX {
+                return Err(DecodeError::TooLarge {
+                    what: "the number of pieces that its values are put together from",
+                    found: self.staged,
+                    limit: STAGED_MAX,
+                });
+            }
+        }
+        Ok(cell)
     }
 }

@@ -313,3 +313,66 @@ fn items_that_contradict_their_batch_are_refused() {
         assert!(matches!(decoded, Err(DecodeError::Inconsistent(_))), "{what}: {decoded:?}");
     }
 }
+
+#[test]
+fn a_statement_or_a_piece_that_is_named_more_than_once_or_never_is_refused() {
+    let prev = Position::boundary(1, 3, 400);
+    let mut header = crate::support::header(prev);
+    header.end = Position::boundary(1, 3, 450);
+    let named = |code: u64, indexes: &[u64]| {
+        let mut body = rmp_serde::to_vec(&header).expect("encodes");
+        let head = [1, 0, 0, 0, 50, 0, indexes.len() as u64];
+        head.into_iter().for_each(|value| uint(&mut body, value));
+        for index in indexes {
+            [code, *index, 1].into_iter().for_each(|value| uint(&mut body, value));
+        }
+        let statements = [statement(b"DROP TABLE a"), statement(b"DROP TABLE b")];
+        body.extend(
+            rmp_serde::to_vec(&statements[..if code == 4 { 2 } else { 0 }]).expect("encodes"),
+        );
+        body.extend([0x90, 0]);
+        uint(&mut body, if code == 6 { 2 } else { 0 });
+        if code == 6 {
+            body.extend([0xc4, 1, b'a', 0xc4, 1, b'b']);
+        }
+        Batch::decode(&message(&body), &limits())
+    };
+    for code in [4, 6] {
+        named(code, &[0, 1]).expect("each once");
+        for wrong in [&[0, 0][..], &[0, 1, 1], &[1, 0], &[0], &[]] {
+            let refused = named(code, wrong);
+            assert!(matches!(refused, Err(DecodeError::Inconsistent(_))), "{code} {wrong:?}");
+        }
+    }
+}
+
+/// A message whose rows have a value in pieces each.
+fn with_pieces(rows: i64, part: u64, count: u32) -> Vec<u8> {
+    let prev = Position::boundary(1, 3, 400);
+    let mut b = builder(prev, 1 << 20);
+    b.begin(prev, 0);
+    let table = b.table(&shape("t"));
+    for id in 0..rows {
+        let pushed = b.row(table, Op::Insert, |columns| -> Result<(), ()> {
+            columns.images[0].push_int(id);
+            columns.images[1].push_staged(part, count);
+            Ok(())
+        });
+        assert_eq!(pushed, Ok(Pushed::Taken));
+    }
+    b.commit(Position::boundary(1, 3, 9000), None);
+    b.seal().expect("seals").message
+}
+
+#[test]
+fn values_in_more_pieces_than_any_message_needs_are_refused() {
+    Batch::decode(&with_pieces(4, 1, 1 << 14), &limits()).expect("decodes");
+    assert!(matches!(refused(&with_pieces(1000, 1, 1 << 14)), DecodeError::TooLarge { .. }));
+}
+
+#[test]
+fn pieces_without_end_are_refused() {
+    // Whoever went through them from the first to the last would never end.
+    let error = refused(&with_pieces(1, u64::MAX - 99, 200)).to_string();
+    assert!(error.contains("overflows"), "{error}");
+}
