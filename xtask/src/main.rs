@@ -3,6 +3,7 @@
 //! One file per command, with its arguments and a `run`. To add one: the file, a variant of [`Command`], an
 //! arm in [`main`].
 
+mod cases;
 mod check;
 mod lab;
 mod setup;
@@ -27,6 +28,7 @@ enum Command {
     Demo(lab::Demo),
     Bench(lab::Bench),
     Test(test::Arguments),
+    Cases(cases::Arguments),
     Check(check::Arguments),
 }
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => lab::demo(&arguments),
         Command::Bench(arguments) => lab::bench(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Cases(arguments) => cases::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
     };
     match outcome {

@@ -22,8 +22,13 @@ pub use difference::{Difference, Verdict};
 use table::Table;
 
 /// Ten minutes for a side that waits while the other one sorts.
-const SESSION: [&str; 4] = [
+const SESSION: [&str; 7] = [
     "SET NAMES binary",
+    "SET sql_mode = ''",
+    // What an administrator may have set for all sessions would hide rows and columns.
+    "SET SESSION sql_select_limit = 18446744073709551615 /*M! , max_statement_time = 0 */ \
+     /*!50708 , SESSION max_execution_time = 0 */",
+    "SET @tributary = 1 /*!80030 , SESSION show_gipk_in_create_table_and_information_schema = ON */",
     "SET time_zone = '+00:00'",
     "SET SESSION net_write_timeout = 600, net_read_timeout = 600",
     "SET SESSION max_sort_length = 4096",
@@ -42,10 +47,41 @@ pub async fn compare(
     databases: Option<&[&str]>,
     map: impl Fn(&str) -> String,
 ) -> Result<Verdict> {
+    compare_with(source_url, target_url, databases, &Copy { map, device: None }).await
+}
+
+/// As [`compare`], with tables that devices share: in each, the rows of `device` are its copy, and their
+/// database has the device's name for it.
+///
+/// # Errors
+/// See [`compare`].
+pub async fn compare_shared(
+    source_url: &str,
+    target_url: &str,
+    databases: Option<&[&str]>,
+    device: &str,
+) -> Result<Verdict> {
+    let copy = Copy { map: str::to_owned, device: Some(device) };
+    compare_with(source_url, target_url, databases, &copy).await
+}
+
+/// Where a target has the copy of a source's database.
+struct Copy<'a, M> {
+    map: M,
+    /// Whose rows they are, where tables are shared.
+    device: Option<&'a str>,
+}
+
+async fn compare_with(
+    source_url: &str,
+    target_url: &str,
+    databases: Option<&[&str]>,
+    copy: &Copy<'_, impl Fn(&str) -> String>,
+) -> Result<Verdict> {
     let (mut source, mut target, databases) = open(source_url, target_url, databases).await?;
     let mut findings = Findings::default();
     for database in &databases {
-        compare_database(&mut source, &mut target, database, &map(database), &mut findings)
+        compare_database(&mut source, &mut target, database, copy, &mut findings)
             .await
             .with_context(|| format!("auditor: cannot compare database {database}"))?;
     }
@@ -58,13 +94,20 @@ async fn compare_database(
     source: &mut Conn,
     target: &mut Conn,
     database: &str,
-    mapped: &str,
+    copy: &Copy<'_, impl Fn(&str) -> String>,
     findings: &mut Findings,
 ) -> Result<()> {
+    let mapped = (copy.map)(database);
     let wanted = list_tables(source, database).await?;
-    let present = list_tables(target, mapped).await?;
-    for name in &present {
-        if !wanted.contains(name) {
+    let present = list_tables(target, &mapped).await?;
+    for name in present.iter().filter(|name| !wanted.contains(name)) {
+        let only = match copy.device {
+            None => true,
+            Some(device) => {
+                Table::describe(target, &mapped, name).await?.has_rows_of(target, device).await?
+            }
+        };
+        if only {
             findings.add(database, name, format!("only the target has it, in {mapped}"));
         }
     }
@@ -75,7 +118,7 @@ async fn compare_database(
             continue;
         }
         let table = Table::describe(source, database, name).await?;
-        let other = Table::describe(target, mapped, name).await?;
+        let other = Table::describe(target, &mapped, name).await?.of(copy.device);
         match table.column_difference(&other) {
             Some(detail) => findings.add(database, name, detail),
             None => table.compare_rows(source, target, &other, findings).await?,

@@ -22,6 +22,8 @@ pub struct Installation {
     pub program: PathBuf,
     /// The directory that holds `share/`, `lib/` of an unpacked server; `None` for the system's own.
     pub base: Option<PathBuf>,
+    /// An argument that a data directory must be made with, if there is one: see [`Installation::made_with`].
+    pub(crate) initial: Option<String>,
     /// What to put before the program: its own dynamic linker and library path.
     launcher: Vec<OsString>,
 }
@@ -54,13 +56,31 @@ impl Installation {
         }
     }
 
+    /// The same, with a template of its own where an argument holds for a data directory's whole life:
+    /// MySQL refuses another `lower_case_table_names` than the one it was made with.
+    #[must_use]
+    pub(crate) fn made_with(mut self, arguments: &[String]) -> Installation {
+        let names = |argument: &&String| argument.starts_with("--lower-case-table-names=");
+        self.initial = match self.product {
+            Product::MySql => arguments.iter().rfind(names).cloned(),
+            Product::MariaDb | Product::Nats => None,
+        };
+        self
+    }
+
     /// A name that differs whenever a data directory made by one must not be used by the other.
     pub(crate) fn template_name(&self) -> String {
         let origin = match &self.base {
             Some(_) => "fetched".to_owned(),
             None => self.program.to_string_lossy().replace('/', "_"),
         };
-        format!("{}-{}-{origin}-r{}", self.product.key(), self.version, self.product.recipe())
+        let initial = self.initial.as_deref().unwrap_or_default();
+        format!(
+            "{}-{}-{origin}-r{}{initial}",
+            self.product.key(),
+            self.version,
+            self.product.recipe()
+        )
     }
 
     /// The unpacked server in the cache, whose version the stamp says.
@@ -89,6 +109,7 @@ impl Installation {
             version: product.oldest(),
             program: program.to_owned(),
             base: None,
+            initial: None,
             launcher: Vec::new(),
         };
         found.version = found.probe()?;
@@ -103,7 +124,7 @@ impl Installation {
             .with_context(|| format!("no {} under {}", product.program(), prefix.display()))?;
         let launcher = launcher(prefix)?;
         let base = Some(prefix.join("usr"));
-        Ok(Installation { product, version, program, base, launcher })
+        Ok(Installation { product, version, program, base, initial: None, launcher })
     }
 
     fn probe(&self) -> Result<Version, String> {

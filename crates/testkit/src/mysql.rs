@@ -149,9 +149,12 @@ impl MySqlServer {
     /// of its log.
     pub fn start(flavour: Flavour, options: &MySqlOptions) -> Result<MySqlServer> {
         let installation = setup::installation(flavour.product())?.clone();
+        let installation = installation.made_with(&options.arguments);
+        let cache = Cache::open()?;
+        setup::prepare(&cache, &installation)?;
         let scratch = Scratch::new()?;
         fs::create_dir(scratch.path().join("tmp")).context("cannot make the server's tmpdir")?;
-        template::copy_to(&Cache::open()?, &installation, &scratch.path().join("data"))?;
+        template::copy_to(&cache, &installation, &scratch.path().join("data"))?;
         let mut arguments = arguments::common(&installation, scratch.path());
         arguments.extend(options.to_arguments(flavour).into_iter().map(OsString::from));
         let port = Port::reserve()?;

@@ -107,8 +107,8 @@ fn from_cache(cache: &Cache, product: Product) -> Result<Installation> {
     Ok(found)
 }
 
-/// Makes the data directory template of a server of this system.
-fn prepare(cache: &Cache, found: &Installation) -> Result<()> {
+/// Makes the data directory template of a server that is there.
+pub(crate) fn prepare(cache: &Cache, found: &Installation) -> Result<()> {
     if template::exists(cache, found) {
         return Ok(());
     }

@@ -79,7 +79,8 @@ fn make(found: &Installation, dir: &Path) -> Result<()> {
 
 fn initialise_mysql(found: &Installation, dir: &Path, log: &Path) -> Result<()> {
     let arguments = arguments::common(found, dir);
-    let command = found.command().args(arguments).args(["--initialize-insecure", "--skip-log-bin"]);
+    let command = found.command().args(arguments).args(&found.initial);
+    let command = command.args(["--initialize-insecure", "--skip-log-bin"]);
     finish(command.log_to(log).spawn().context("cannot start mysqld")?, "--initialize-insecure")
 }
 
@@ -110,7 +111,7 @@ fn bootstrap_mariadb(found: &Installation, dir: &Path, log: &Path) -> Result<()>
 fn create_accounts(found: &Installation, dir: &Path, log: &Path) -> Result<()> {
     let script = dir.join("accounts.sql");
     fs::write(&script, ACCOUNTS)?;
-    let command = found.command().args(arguments::common(found, dir));
+    let command = found.command().args(arguments::common(found, dir)).args(&found.initial);
     let command = command.args(["--skip-log-bin", "--skip-networking"]);
     let command = command.args([format!("--init-file={}", script.display())]);
     let mut child = command.log_to(log).spawn().context("cannot start the server")?;

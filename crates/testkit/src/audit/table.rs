@@ -22,7 +22,12 @@ pub(super) struct Table {
     columns: Vec<Column>,
     /// Indexes of the primary key's columns, in key order; empty without a key.
     key: Vec<usize>,
+    /// Whose rows alone are meant, where devices share the table.
+    device: Option<String>,
 }
+
+/// The column that says whose a row is, in a table that devices share.
+const DEVICE: &str = "device_id";
 
 #[derive(Debug)]
 struct Column {
@@ -61,7 +66,30 @@ impl Table {
             columns.into_iter().map(|(name, data_type)| Column { name, data_type }).collect();
         let place = |wanted: &String| columns.iter().position(|column| column.name == *wanted);
         let key = key.iter().filter_map(place).collect();
-        Ok(Table { database: database.to_owned(), name: name.to_owned(), columns, key })
+        Ok(Table {
+            database: database.to_owned(),
+            name: name.to_owned(),
+            columns,
+            key,
+            device: None,
+        })
+    }
+
+    /// The rows of one device in a table that several share; of everyone's table, if `device` is none.
+    pub(super) fn of(mut self, device: Option<&str>) -> Table {
+        if device.is_some() {
+            self.columns.retain(|column| column.name != DEVICE);
+            // The source's key is the one that orders both.
+            self.key.clear();
+        }
+        Table { device: device.map(str::to_owned), ..self }
+    }
+
+    /// Whether a table that devices share holds anything of this one.
+    pub(super) async fn has_rows_of(&self, conn: &mut Conn, device: &str) -> Result<bool> {
+        let (database, name) = (quote(&self.database), quote(&self.name));
+        let statement = format!("SELECT 1 FROM {database}.{name} WHERE {DEVICE} = ? LIMIT 1");
+        Ok(conn.exec_first::<u8, _, _>(statement, (device,)).await?.is_some())
     }
 
     /// Says how the two lists of column names differ, if they do. Their order does not matter.
@@ -87,8 +115,9 @@ impl Table {
     ) -> Result<()> {
         let orders = self.orders();
         let compared = self.compared(other);
-        let select = |database| self.select(database, &compared);
-        let statements = [select(&self.database), select(&other.database)];
+        let select =
+            |table: &Table| self.select(&table.database, table.device.as_deref(), &compared);
+        let statements = [select(self), select(other)];
         let mut source = Side::open(source, &statements[0], orders.len()).await?;
         let mut target = Side::open(target, &statements[1], orders.len()).await?;
         let (mut left, mut right) = tokio::try_join!(source.next(), target.next())?;
@@ -193,7 +222,7 @@ impl Table {
     }
 
     /// Ordering expressions first, then what is compared, from the table in `database`.
-    fn select(&self, database: &str, compared: &[Compared]) -> String {
+    fn select(&self, database: &str, device: Option<&str>, compared: &[Compared]) -> String {
         let mut list: Vec<String> = match self.key.as_slice() {
             [] => {
                 let floats = self.columns.iter().filter(|column| column.is_float());
@@ -206,10 +235,11 @@ impl Table {
         let positions: Vec<String> = (1..=list.len()).map(|place| place.to_string()).collect();
         list.extend(compared.iter().map(|compared| compared.expression.clone()));
         format!(
-            "SELECT {} FROM {}.{} ORDER BY {}",
+            "SELECT {} FROM {}.{}{} ORDER BY {}",
             list.join(", "),
             quote(database),
             quote(&self.name),
+            device.map_or_else(String::new, |device| format!(" WHERE {DEVICE} = '{device}'")),
             positions.join(", ")
         )
     }
@@ -294,13 +324,19 @@ mod tests {
             data_type: (*data_type).to_owned(),
         };
         let columns = columns.iter().map(column).collect();
-        Table { database: "d".to_owned(), name: "t".to_owned(), columns, key: key.to_vec() }
+        Table {
+            database: "d".to_owned(),
+            name: "t".to_owned(),
+            columns,
+            key: key.to_vec(),
+            device: None,
+        }
     }
 
     #[test]
     fn text_keys_are_ordered_by_their_bytes_and_integers_by_the_index() {
         let table = table(&[("id", "int"), ("name", "varchar")], &[1, 0]);
-        let statement = table.select("x__d", &table.compared(&table));
+        let statement = table.select("x__d", None, &table.compared(&table));
         let expected =
             "SELECT CAST(`name` AS BINARY), `id`, `id`, `name` FROM `x__d`.`t` ORDER BY 1, 2";
         assert_eq!(statement, expected);

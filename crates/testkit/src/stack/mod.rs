@@ -111,6 +111,24 @@ impl StackOptions {
             durable: true,
         }
     }
+
+    /// How a device's server is started.
+    pub fn device_settings(&self) -> MySqlOptions {
+        MySqlOptions {
+            durable: self.durable,
+            arguments: self.device_arguments.clone(),
+            ..MySqlOptions::source()
+        }
+    }
+
+    /// How a shard's server is started.
+    pub fn shard_settings(&self) -> MySqlOptions {
+        MySqlOptions {
+            durable: self.durable,
+            arguments: self.shard_arguments.clone(),
+            ..MySqlOptions::target()
+        }
+    }
 }
 
 /// The directory of the binaries that were built with the running test or tool.
@@ -141,31 +159,37 @@ impl Stack {
     /// # Errors
     /// When one does not start.
     pub fn servers(options: &StackOptions) -> Result<Stack> {
+        let start = |flavours: &[Flavour], settings: &MySqlOptions| {
+            let started = flavours.iter().map(|&flavour| MySqlServer::start(flavour, settings));
+            started.collect::<Result<Vec<_>>>()
+        };
+        let shards = start(&options.shards, &options.shard_settings())?;
+        let devices = start(&options.devices, &options.device_settings())?;
+        Self::around(options, devices, shards)
+    }
+
+    /// Puts everything else around servers that run already, one for each that the options name.
+    ///
+    /// # Errors
+    /// When nats-server does not start, or a service cannot be configured.
+    pub fn around(
+        options: &StackOptions,
+        devices: Vec<MySqlServer>,
+        shards: Vec<MySqlServer>,
+    ) -> Result<Stack> {
         let scratch = Scratch::new()?;
-        let ids: Vec<String> =
-            (1..=options.devices.len()).map(|n| format!("DEVICE_{n:03}")).collect();
+        let ids: Vec<String> = (1..=devices.len()).map(|n| format!("DEVICE_{n:03}")).collect();
         let nats = NatsServer::start(&NatsOptions::with_config(&authorization(&ids)))?;
-        let shards = options
-            .shards
-            .iter()
-            .enumerate()
-            .map(|(n, &flavour)| {
-                let settings = MySqlOptions {
-                    durable: options.durable,
-                    arguments: options.shard_arguments.clone(),
-                    ..MySqlOptions::target()
-                };
-                let server = MySqlServer::start(flavour, &settings)?;
-                Ok(Shard { name: format!("shard-{n}"), server })
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let named = shards.into_iter().enumerate();
+        let shards: Vec<Shard> =
+            named.map(|(n, server)| Shard { name: format!("shard-{n}"), server }).collect();
         let workers = (0..options.workers)
             .map(|n| worker(options, n, &nats, &shards, scratch.path()))
             .collect::<Result<Vec<_>>>()?;
         let devices = ids
             .into_iter()
-            .zip(&options.devices)
-            .map(|(id, &flavour)| device(options, id, flavour, &nats, scratch.path()))
+            .zip(devices)
+            .map(|(id, server)| device(options, id, server, &nats, scratch.path()))
             .collect::<Result<Vec<_>>>()?;
         Ok(Stack { devices, workers, shards, nats, scratch })
     }
@@ -409,16 +433,10 @@ fn worker(
 fn device(
     options: &StackOptions,
     id: String,
-    flavour: Flavour,
+    server: MySqlServer,
     nats: &NatsServer,
     directory: &Path,
 ) -> Result<Device> {
-    let settings = MySqlOptions {
-        durable: options.durable,
-        arguments: options.device_arguments.clone(),
-        ..MySqlOptions::source()
-    };
-    let server = MySqlServer::start(flavour, &settings)?;
     let admin = Port::reserve()?;
     let text = format!(
         "[device]\nid = \"{id}\"\n\

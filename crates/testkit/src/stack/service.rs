@@ -85,6 +85,12 @@ impl Service {
         &self.program
     }
 
+    /// All of its log, from its first start on; empty when it has none.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The end of its log.
     pub fn log_tail(&self, lines: usize) -> String {
         format!("--- end of the log of {} ---\n{}", self.name, log::tail(&self.log, lines))
