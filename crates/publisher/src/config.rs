@@ -2,11 +2,12 @@
 
 use crate::filter::{Filter, FilterConfig, InvalidFilter};
 use crate::identity::DeviceFile;
+use async_nats::ServerAddr;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tributary_runtime::{ConfigError, Secret};
+use tributary_runtime::{ConfigError, Secret, transport};
 use tributary_wire::{DeviceId, InvalidDeviceId};
 
 /// The configuration file. Every key can be overridden by an environment variable: `source.host` by
@@ -80,8 +81,15 @@ pub struct SourceConfig {
     /// TLS to the source; off by default, because it usually runs on the same device.
     #[serde(default)]
     pub tls: bool,
-    /// A PEM file of certificate authorities to trust, for `tls = true`.
+    /// A PEM file of the certificate authorities to trust, and no others; implies `tls`.
     pub tls_ca_file: Option<PathBuf>,
+    /// A PEM file of this client's certificate, with `tls_key_file`; implies `tls`.
+    pub tls_cert_file: Option<PathBuf>,
+    /// A PEM file of the certificate's private key.
+    pub tls_key_file: Option<PathBuf>,
+    /// A source on another machine may be spoken to in plain text.
+    #[serde(default)]
+    pub allow_plaintext: bool,
     /// Seconds between heartbeats asked of the source; three missed ones mean a dead connection.
     #[serde(default = "default_source_heartbeat")]
     pub heartbeat_seconds: u32,
@@ -99,8 +107,15 @@ pub struct NatsConfig {
     pub password: Option<Secret>,
     /// A credentials file (JWT and seed).
     pub credentials_file: Option<PathBuf>,
-    /// A PEM file of certificate authorities to trust.
+    /// A PEM file of the certificate authorities to trust, and no others; implies TLS.
     pub tls_ca_file: Option<PathBuf>,
+    /// A PEM file of this client's certificate, with `tls_key_file`; implies TLS.
+    pub tls_cert_file: Option<PathBuf>,
+    /// A PEM file of the certificate's private key.
+    pub tls_key_file: Option<PathBuf>,
+    /// Servers on other machines may be spoken to in plain text.
+    #[serde(default)]
+    pub allow_plaintext: bool,
 }
 
 /// Local state.
@@ -202,6 +217,14 @@ pub enum InvalidConfig {
     /// The filter.
     #[error(transparent)]
     Filter(#[from] InvalidFilter),
+    /// A connection that is not encrypted as it has to be.
+    #[error("{key}: {fault}")]
+    Transport {
+        /// The key.
+        key: String,
+        /// What is wrong, and what to do.
+        fault: String,
+    },
     /// A value out of its range.
     #[error("{key} is {value}: {rule}")]
     Value {
@@ -302,6 +325,8 @@ impl Config {
         if self.nats.user.is_some() != self.nats.password.is_some() {
             return value("nats.user", &"incomplete", "user and password come together");
         }
+        self.nats.check_transport()?;
+        self.source.check_transport()?;
         let publish = &self.publish;
         if !(16 << 10..=64 << 20).contains(&publish.batch_bytes) {
             return value("publish.batch_bytes", &publish.batch_bytes, "16384 to 67108864");
@@ -336,6 +361,19 @@ impl Config {
 }
 
 impl SourceConfig {
+    /// Whether the connection is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls || self.tls_ca_file.is_some() || self.tls_cert_file.is_some()
+    }
+
+    fn check_transport(&self) -> Result<(), InvalidConfig> {
+        check_identity("source", self.tls_cert_file.is_some(), self.tls_key_file.is_some())?;
+        match transport::refusal(&self.host, self.is_encrypted(), self.allow_plaintext) {
+            Some(fault) => Err(InvalidConfig::Transport { key: "source.tls".to_owned(), fault }),
+            None => Ok(()),
+        }
+    }
+
     /// `host:port`, as messages name it.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
@@ -346,6 +384,63 @@ impl SourceConfig {
     pub fn replica_id(&self, device: &DeviceId) -> u32 {
         self.server_id.unwrap_or_else(|| crc32fast::hash(device.as_str().as_bytes()) | 1 << 31)
     }
+}
+
+impl NatsConfig {
+    /// The servers' addresses without a login: async-nats writes them to the log at the level `debug`.
+    pub fn servers(&self) -> Vec<String> {
+        let without_login = |url: &String| match (url.split_once("://"), url.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+            (None, Some((_, host))) => host.to_owned(),
+            _ => url.clone(),
+        };
+        self.urls.iter().map(without_login).collect()
+    }
+
+    /// User and password, from their own keys or else from an address.
+    pub fn login(&self) -> Option<(String, String)> {
+        if let (Some(user), Some(password)) = (&self.user, &self.password) {
+            return Some((user.clone(), password.expose().to_owned()));
+        }
+        let of_url = |url: &String| {
+            let address: ServerAddr = url.parse().ok()?;
+            Some((address.username()?.to_owned(), address.password()?.to_owned()))
+        };
+        self.urls.iter().find_map(of_url)
+    }
+
+    /// Whether every connection has to be encrypted, whatever its server offers: one `tls://` among the
+    /// addresses says so for all, those included that a server names later.
+    pub fn is_encrypted(&self) -> bool {
+        let is_tls = |url: &String| url.starts_with("tls://") || url.starts_with("wss://");
+        self.tls_ca_file.is_some() || self.tls_cert_file.is_some() || self.urls.iter().any(is_tls)
+    }
+
+    fn check_transport(&self) -> Result<(), InvalidConfig> {
+        check_identity("nats", self.tls_cert_file.is_some(), self.tls_key_file.is_some())?;
+        for url in &self.urls {
+            let transport =
+                |fault: String| InvalidConfig::Transport { key: "nats.urls".to_owned(), fault };
+            let address: ServerAddr =
+                url.parse().map_err(|error: std::io::Error| transport(error.to_string()))?;
+            let refusal =
+                transport::refusal(address.host(), self.is_encrypted(), self.allow_plaintext);
+            if let Some(fault) = refusal {
+                return Err(transport(format!("{fault} (tls:// in place of nats://)")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_identity(section: &str, certificate: bool, key: bool) -> Result<(), InvalidConfig> {
+    if certificate == key {
+        return Ok(());
+    }
+    Err(InvalidConfig::Transport {
+        key: format!("{section}.tls_cert_file"),
+        fault: "tls_cert_file and tls_key_file go together: set both or none".to_owned(),
+    })
 }
 
 impl PublishConfig {

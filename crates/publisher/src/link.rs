@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tributary_wire::{DeviceId, HeartbeatReply, HeartbeatRequest};
 
@@ -50,6 +50,8 @@ pub enum Answer {
 
 /// Not every server's limit is known before the first connection; this is nats-server's default.
 const MAX_PAYLOAD_DEFAULT: usize = 1 << 20;
+/// Between two looks at why no connection comes about.
+const INQUIRY_INTERVAL: Duration = Duration::from_secs(60);
 const HEARTBEAT_TOKEN: &str = "heartbeat";
 
 #[derive(Deserialize)]
@@ -75,20 +77,26 @@ impl Link {
         let (connected, connects) = watch::channel(0);
         let last_error = Arc::new(Mutex::new(None));
         let errors = Arc::clone(&last_error);
-        let options = options(config, device).await?.event_callback(move |event| {
-            if matches!(event, Event::Connected) {
-                connected.send_modify(|count| *count += 1);
-            }
-            if let Some(complaint) = complaint(&event) {
-                *lock(&errors) = Some(complaint);
-            }
-            metrics::nats_connected(matches!(event, Event::Connected));
-            std::future::ready(())
-        });
+        let inquiry = Arc::new(Inquiry::new(config, device));
+        let options = options(config, device).await?.retry_on_initial_connect().event_callback(
+            move |event| {
+                if matches!(event, Event::Connected) {
+                    connected.send_modify(|count| *count += 1);
+                }
+                if let Some(complaint) = complaint(&event) {
+                    *lock(&errors) = Some(complaint);
+                }
+                if matches!(event, Event::ClientError(_)) {
+                    Inquiry::ask(&inquiry, &errors);
+                }
+                metrics::nats_connected(matches!(event, Event::Connected));
+                std::future::ready(())
+            },
+        );
         let failed = |error: &dyn std::fmt::Display| {
             Error::Nats(format!("{error}; check nats.urls and the credentials"))
         };
-        let client = options.connect(config.urls.clone()).await.map_err(|error| failed(&error))?;
+        let client = options.connect(config.servers()).await.map_err(|error| failed(&error))?;
         let inbox = client.new_inbox();
         let answers =
             client.subscribe(format!("{inbox}.*")).await.map_err(|error| failed(&error))?;
@@ -188,6 +196,47 @@ fn complaint(event: &Event) -> Option<String> {
     None
 }
 
+/// Finds out why no connection comes about: the client says "IO error" of everything that lies below NATS, an
+/// unknown certificate among it.
+struct Inquiry {
+    config: NatsConfig,
+    device: DeviceId,
+    /// When it was last asked; never while a question is under way.
+    last: Mutex<Option<Instant>>,
+}
+
+// === impl Inquiry ===
+
+impl Inquiry {
+    fn new(config: &NatsConfig, device: &DeviceId) -> Self {
+        Self { config: config.clone(), device: device.clone(), last: Mutex::new(None) }
+    }
+
+    /// Tries once, apart from the client, at most once a minute; the reason goes to the log and to `errors`.
+    fn ask(inquiry: &Arc<Self>, errors: &Arc<Mutex<Option<String>>>) {
+        let mut last = lock(&inquiry.last);
+        if last.is_some_and(|last| last.elapsed() < INQUIRY_INTERVAL) {
+            return;
+        }
+        *last = Some(Instant::now());
+        let (inquiry, errors) = (Arc::clone(inquiry), Arc::clone(errors));
+        tokio::spawn(async move {
+            if let Some(reason) = inquiry.reason().await {
+                tracing::warn!(reason, "NATS cannot be reached; trying again for ever");
+                *lock(&errors) = Some(reason);
+            }
+        });
+    }
+
+    /// `None` when the connection comes about.
+    async fn reason(&self) -> Option<String> {
+        let options = options(&self.config, &self.device).await.ok()?;
+        // The first attempt is to fail, and to say why.
+        let attempt = options.connect(self.config.servers()).await;
+        attempt.err().map(|error| error.to_string())
+    }
+}
+
 fn read(message: &async_nats::Message) -> Option<Answer> {
     let token = message.subject.rsplit('.').next()?;
     let no_responders = message.status == Some(StatusCode::NO_RESPONDERS);
@@ -220,19 +269,24 @@ async fn options(config: &NatsConfig, device: &DeviceId) -> Result<ConnectOption
     let mut options = ConnectOptions::new()
         .name(format!("tributary-publisher {device}"))
         .custom_inbox_prefix(device.inbox_prefix())
-        .retry_on_initial_connect()
         .ping_interval(Duration::from_secs(10))
         .reconnect_delay_callback(delays());
-    if let (Some(user), Some(password)) = (&config.user, &config.password) {
-        options = options.user_and_password(user.clone(), password.expose().to_owned());
+    if let Some((user, password)) = config.login() {
+        options = options.user_and_password(user, password);
     }
     if let Some(path) = &config.credentials_file {
         options = options.credentials_file(path).await.map_err(|error| {
             Error::Nats(format!("nats.credentials_file {}: {error}", path.display()))
         })?;
     }
+    // Every server, also one that the cluster names later: nobody in between can talk TLS away.
+    options = options.require_tls(config.is_encrypted());
     if let Some(path) = &config.tls_ca_file {
+        // In place of the system's authorities.
         options = options.add_root_certificates(path.clone());
+    }
+    if let (Some(certificate), Some(key)) = (&config.tls_cert_file, &config.tls_key_file) {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
     }
     Ok(options)
 }

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::capture::{SYSTEM_DATABASES, file_number};
 use crate::config::SourceConfig;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, SslOpts};
+use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, SslOpts};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tributary_binlog::Gtids;
@@ -105,9 +105,16 @@ pub async fn connect(config: &SourceConfig) -> Result<Conn, Error> {
 }
 
 fn options(config: &SourceConfig) -> Opts {
-    let ssl = config.tls.then(|| {
+    let ssl = config.is_encrypted().then(|| {
         let roots = config.tls_ca_file.iter().map(|path| path.clone().into()).collect();
-        SslOpts::default().with_root_certs(roots)
+        let identity = config.tls_cert_file.clone().zip(config.tls_key_file.clone());
+        SslOpts::default()
+            .with_root_certs(roots)
+            .with_disable_built_in_roots(config.tls_ca_file.is_some())
+            .with_client_identity(
+                identity
+                    .map(|(certificate, key)| ClientIdentity::new(certificate.into(), key.into())),
+            )
     });
     OptsBuilder::default()
         .ip_or_hostname(&config.host)

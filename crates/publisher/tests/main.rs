@@ -15,4 +15,5 @@ mod model;
 mod recovery;
 mod refusal;
 mod snapshot;
+mod tls;
 mod undone;

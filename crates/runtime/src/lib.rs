@@ -7,6 +7,7 @@
 //! - [`shutdown`]: a token that SIGTERM cancels, and a grace period.
 //! - [`backoff`]: how long to wait before the next attempt.
 //! - [`memory`]: how a process keeps its memory.
+//! - [`transport`]: which connections have to be encrypted.
 //! - [`exit`]: what the process's exit code means.
 //!
 //! **This crate knows nothing of MySQL, NATS or batches.**
@@ -21,6 +22,7 @@ pub mod readiness;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
+pub mod transport;
 
 pub use admin::{Admin, AdminError};
 pub use backoff::Backoff;

@@ -53,8 +53,15 @@ pub struct NatsConfig {
     pub password: Option<Secret>,
     /// A credentials file (JWT and seed) instead of user and password.
     pub credentials_file: Option<PathBuf>,
-    /// The authority that signed the servers' certificates, in PEM, where the system does not know it.
+    /// The authorities that may have signed the servers' certificates, in PEM, and no others; implies TLS.
     pub tls_ca_file: Option<PathBuf>,
+    /// This worker's certificate, in PEM, with `tls_key_file`; implies TLS.
+    pub tls_cert_file: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub tls_key_file: Option<PathBuf>,
+    /// Servers on other machines may be spoken to in plain text.
+    #[serde(default)]
+    pub allow_plaintext: bool,
 }
 
 /// `[stream]`
@@ -97,8 +104,15 @@ pub struct ShardConfig {
     /// Encrypt the connection.
     #[serde(default)]
     pub tls: bool,
-    /// The authority that signed the server's certificate, in PEM; implies `tls`.
+    /// The authorities that may have signed the server's certificate, in PEM, and no others; implies `tls`.
     pub tls_ca_file: Option<PathBuf>,
+    /// This worker's certificate, in PEM, with `tls_key_file`; implies `tls`.
+    pub tls_cert_file: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub tls_key_file: Option<PathBuf>,
+    /// A server on another machine may be spoken to in plain text.
+    #[serde(default)]
+    pub allow_plaintext: bool,
     /// Connections that apply changes; a device always uses the same one.
     #[serde(default = "default_lanes")]
     pub lanes: usize,

@@ -59,9 +59,11 @@ pub enum NatsError {
 /// # Errors
 /// [`NatsError`].
 pub async fn connect(config: &NatsConfig, worker_id: &str) -> Result<Client, NatsError> {
-    let servers = config.servers();
+    // Without what stands before an `@`: async-nats would write it to the log at the level `debug`.
+    let servers: Vec<String> =
+        config.servers().iter().map(|url| without_credentials(url)).collect();
     let options = options(config, worker_id).await?;
-    let shown = servers.iter().map(|url| without_credentials(url)).collect::<Vec<_>>().join(", ");
+    let shown = servers.join(", ");
     let client = options
         .connect(servers)
         .await
@@ -92,8 +94,14 @@ async fn options(config: &NatsConfig, worker_id: &str) -> Result<ConnectOptions,
             NatsError::Credentials { path: path.display().to_string(), source }
         })?;
     }
+    // Every server, also one that the cluster names later: nobody in between can talk TLS away.
+    options = options.require_tls(config.is_encrypted());
     if let Some(path) = &config.tls_ca_file {
+        // In place of the system's authorities.
         options = options.add_root_certificates(path.clone());
+    }
+    if let (Some(certificate), Some(key)) = (&config.tls_cert_file, &config.tls_key_file) {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
     }
     Ok(options
         .name(format!("tributary-sync-worker {worker_id}"))

@@ -5,12 +5,16 @@ use crate::config::{
 };
 use crate::merged::{Layout, Merged, PLACEHOLDER};
 use crate::route::{Candidate, IdRange, Labels, Routing, Rule};
-use mysql_async::{Opts, OptsBuilder, SslOpts};
+use async_nats::ServerAddr;
+use mysql_async::{ClientIdentity, Opts, OptsBuilder, SslOpts};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tributary_runtime::transport;
+
+const IDENTITY: &str = "tls_cert_file and tls_key_file go together: set both or none";
 
 /// The configuration, validated.
 #[derive(Debug)]
@@ -191,7 +195,29 @@ impl NatsConfig {
         if self.user.is_some() && self.credentials_file.is_some() {
             return Err(invalid("nats.credentials_file", "set either it or user and password"));
         }
+        if self.tls_cert_file.is_some() != self.tls_key_file.is_some() {
+            return Err(invalid("nats.tls_cert_file", IDENTITY));
+        }
+        for url in self.servers() {
+            let address: ServerAddr = url
+                .parse()
+                .map_err(|error: std::io::Error| invalid("nats.urls", error.to_string()))?;
+            let refusal =
+                transport::refusal(address.host(), self.is_encrypted(), self.allow_plaintext);
+            if let Some(fault) = refusal {
+                return Err(invalid("nats.urls", format!("{fault} (tls:// in place of nats://)")));
+            }
+        }
         Ok(())
+    }
+
+    /// Whether every connection has to be encrypted, whatever its server offers: one `tls://` among the
+    /// addresses says so for all, those included that a server names later.
+    pub fn is_encrypted(&self) -> bool {
+        let is_tls = |url: &String| url.starts_with("tls://") || url.starts_with("wss://");
+        self.tls_ca_file.is_some()
+            || self.tls_cert_file.is_some()
+            || self.servers().iter().any(is_tls)
     }
 }
 
@@ -265,16 +291,40 @@ impl ShardConfig {
                 return Err(invalid(format!("shards[{}].url", self.name), fault));
             }
         };
-        if self.tls || self.tls_ca_file.is_some() {
-            let roots = self.tls_ca_file.iter().map(|path| path.clone().into()).collect();
-            builder = builder.ssl_opts(SslOpts::default().with_root_certs(roots));
+        if self.tls_cert_file.is_some() != self.tls_key_file.is_some() {
+            return Err(invalid(format!("shards[{}].tls_cert_file", self.name), IDENTITY));
         }
-        let opts = builder
+        if self.tls || self.tls_ca_file.is_some() || self.tls_cert_file.is_some() {
+            let roots = self.tls_ca_file.iter().map(|path| path.clone().into()).collect();
+            let identity = self.tls_cert_file.clone().zip(self.tls_key_file.clone());
+            let ssl = SslOpts::default()
+                .with_root_certs(roots)
+                .with_disable_built_in_roots(self.tls_ca_file.is_some())
+                .with_client_identity(
+                    identity.map(|(chain, key)| ClientIdentity::new(chain.into(), key.into())),
+                );
+            builder = builder.ssl_opts(ssl);
+        }
+        let opts: Opts = builder
             .prefer_socket(false)
             .client_found_rows(true)
             .stmt_cache_size(0)
-            .tcp_keepalive(Some(Duration::from_secs(30)));
-        Ok(opts.into())
+            .tcp_keepalive(Some(Duration::from_secs(30)))
+            .into();
+        self.check_transport(&opts)?;
+        Ok(opts)
+    }
+
+    fn check_transport(&self, opts: &Opts) -> Result<(), InvalidConfig> {
+        let key = || format!("shards[{}].tls", self.name);
+        let ssl = opts.ssl_opts();
+        if ssl.is_some_and(|ssl| ssl.accept_invalid_certs() || ssl.skip_domain_validation()) {
+            let fault = "a certificate that is not verified protects from nobody: take verify_ca=false and verify_identity=false out of the URL, and name the authority in tls_ca_file";
+            return Err(invalid(key(), fault));
+        }
+        let refusal =
+            transport::refusal(opts.ip_or_hostname(), ssl.is_some(), self.allow_plaintext);
+        refusal.map_or(Ok(()), |fault| Err(invalid(key(), fault)))
     }
 }
 

@@ -10,7 +10,7 @@ fn parse(name: &str, text: &str) -> Result<Settings, String> {
 }
 
 const SMALL: &str =
-    "[nats]\nurl = \"nats://localhost:4222\"\n[[shards]]\nname = \"a\"\nhost = \"h\"\n";
+    "[nats]\nurl = \"nats://localhost:4222\"\n[[shards]]\nname = \"a\"\nhost = \"localhost\"\n";
 
 /// Every key, with its default where it has one.
 const WHOLE: &str = r#"
@@ -35,12 +35,13 @@ port = 3306
 user = "tributary"
 password = "secret"
 tls = false
+allow_plaintext = true
 lanes = 4
 weight = 1.0
 bookkeeping = "tributary"
 [[shards]]
 name = "shard-1"
-url = "mysql://tributary:secret@10.0.0.11:3306"
+url = "mysql://tributary:secret@10.0.0.11:3306?require_ssl=true"
 weight = 2.0
 [[routing.rules]]
 kind = "pin"
@@ -76,10 +77,10 @@ fn every_key_is_known_and_has_its_default() {
 #[test]
 fn what_contradicts_itself_is_refused_with_its_key() {
     for (more, key) in [
-        ("[[shards]]\nname = \"a\"\nhost = \"h\"", "shards: "),
+        ("[[shards]]\nname = \"a\"\nhost = \"localhost\"", "shards: "),
         ("[[shards]]\nname = \"b\"", "shards[b].url"),
-        ("[[shards]]\nname = \"b c\"\nhost = \"h\"", "shards[b c].name"),
-        ("[[shards]]\nname = \"b\"\nhost = \"h\"\nlanes = 0", "shards[b].lanes"),
+        ("[[shards]]\nname = \"b c\"\nhost = \"localhost\"", "shards[b c].name"),
+        ("[[shards]]\nname = \"b\"\nhost = \"localhost\"\nlanes = 0", "shards[b].lanes"),
         ("[[shards]]\nname = \"b\"\nurl = \"mysql//x\"", "shards[b].url"),
         ("[stream]\npartitions = 0", "stream.partitions"),
         ("[worker]\nid = \"a.b\"", "worker.id"),

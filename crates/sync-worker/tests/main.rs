@@ -21,5 +21,6 @@ mod rows;
 mod shard;
 mod snapshot;
 mod stream;
+mod tls;
 mod values;
 mod worker;

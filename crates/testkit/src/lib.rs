@@ -24,6 +24,8 @@ mod arguments;
 #[cfg(feature = "audit")]
 pub mod audit;
 mod cache;
+#[cfg(feature = "certificates")]
+pub mod certificates;
 mod installation;
 mod log;
 mod mirror;

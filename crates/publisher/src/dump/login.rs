@@ -11,7 +11,7 @@ use mysql_common::packets::{
 use mysql_common::proto::MySerialize;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,13 +38,13 @@ pub(super) async fn connect(config: &SourceConfig) -> Result<Channel, Error> {
     let greeting = channel.read().await?;
     refuse(&greeting)?;
     let handshake: HandshakePacket<'_> = ParseBuf(&greeting).parse(())?;
-    let capabilities = handshake.capabilities() & wanted(config.tls);
-    if config.tls {
+    let capabilities = handshake.capabilities() & wanted(config.is_encrypted());
+    if config.is_encrypted() {
         channel = secure(config, channel, capabilities).await?;
     }
     let mut login = Login {
         password: config.password.expose(),
-        is_secure: config.tls,
+        is_secure: config.is_encrypted(),
         nonce: nonce(&handshake),
         plugin: match handshake.auth_plugin() {
             Some(AuthPlugin::CachingSha2Password) => AuthPlugin::CachingSha2Password,
@@ -120,7 +120,7 @@ async fn secure(
 ) -> Result<Channel, Error> {
     if !capabilities.contains(CapabilityFlags::CLIENT_SSL) {
         return Err(Error::from(io::Error::other(
-            "source.tls is true, but the server has no TLS: give it a certificate (ssl_cert, ssl_key)",
+            "TLS is configured, but the server has none: give it a certificate (ssl_cert, ssl_key)",
         )));
     }
     let request = SslRequest::new(capabilities, PACKET_BYTES_MAX, COLLATION_UTF8MB4_GENERAL_CI);
@@ -128,37 +128,53 @@ async fn secure(
     request.serialize(&mut packet);
     channel.write(&packet).await?;
     let name = ServerName::try_from(config.host.clone()).map_err(io::Error::other)?;
-    let connector = connector(config.tls_ca_file.as_deref())?;
+    let connector = connector(config)?;
     let (stream, sequence) = channel.into_stream();
     let stream = connector.connect(name, stream).await?;
     Ok(Channel::new(Box::new(stream)).with_sequence(sequence))
 }
 
-/// Trusts the usual authorities, and those of the file (PEM, or one certificate in DER).
-fn connector(ca_file: Option<&Path>) -> io::Result<TlsConnector> {
+/// Trusts the authorities of the file and no others; without a file, the usual ones.
+fn connector(config: &SourceConfig) -> io::Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    if let Some(path) = ca_file {
-        let named = |error: &dyn std::fmt::Display| {
-            io::Error::other(format!("{}: {error}", path.display()))
-        };
-        let text = std::fs::read(path).map_err(|error| named(&error))?;
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let mut certificates = certificates.map_err(|error| named(&error))?;
-        if certificates.is_empty() {
-            certificates.push(CertificateDer::from(text));
-        }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| named(&error))?;
+    match &config.tls_ca_file {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| named(path, &error))?;
+            }
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match (&config.tls_cert_file, &config.tls_key_file) {
+        (Some(chain), Some(key)) => {
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| named(key, &error))?;
+            builder
+                .with_client_auth_cert(certificates(chain)?, secret)
+                .map_err(|error| named(chain, &error))?
+        }
+        _ => builder.with_no_client_auth(),
+    };
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The certificates of a file: PEM, or one in DER.
+fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let text = std::fs::read(path).map_err(|error| named(path, &error))?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let mut certificates = certificates.map_err(|error| named(path, &error))?;
+    if certificates.is_empty() {
+        certificates.push(CertificateDer::from(text));
+    }
+    Ok(certificates)
+}
+
+fn named(path: &Path, error: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{}: {error}", path.display()))
 }
 
 /// A proof under way.
