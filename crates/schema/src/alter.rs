@@ -15,7 +15,7 @@ const DATABASE_OPTIONS_RESERVED: [&str; 4] = ["DEFAULT", "CHARACTER", "COLLATE",
 
 /// Reads what follows ALTER; `None` when it is not understood.
 pub(crate) fn read(mut cursor: Cursor<'_>) -> Option<Reading> {
-    create::attributes(&mut cursor)?;
+    let attributes = create::attributes(&mut cursor)?;
     if let Some(kind) = classify::routine_kind(&mut cursor) {
         cursor.eat_all(&["IF", "EXISTS"]);
         return classify::routine(kind, RoutineVerb::Alter, cursor);
@@ -36,7 +36,13 @@ pub(crate) fn read(mut cursor: Cursor<'_>) -> Option<Reading> {
     ])?;
     let finding = match object {
         "TABLE" => named(DdlKind::AlterTable, Body::Alter, cursor),
-        "VIEW" => named(DdlKind::AlterView, Body::View, cursor),
+        "VIEW" => {
+            let mut finding = named(DdlKind::AlterView, Body::View, cursor);
+            if let Some(finding) = &mut finding {
+                attributes.secure(finding);
+            }
+            finding
+        }
         "SEQUENCE" => named(DdlKind::Sequence, Body::Index, cursor),
         "DATABASE" | "SCHEMA" => database(cursor),
         "USER" | "ROLE" => return Some(ignored(ACCOUNT)),

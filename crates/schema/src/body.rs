@@ -48,8 +48,10 @@ pub(crate) struct Search<'a> {
     table_next: bool,
     /// Names that WITH defines.
     with_names: HashSet<String>,
-    /// Within an ADD of ALTER TABLE.
-    pub(crate) adding: bool,
+    /// Within an ADD of columns of ALTER TABLE: in how many parentheses their definitions stand.
+    pub(crate) adding: Option<usize>,
+    /// Behind the DEFAULT of such a column.
+    pub(crate) in_default: bool,
 }
 
 /// Words that end a FROM clause.
@@ -68,6 +70,41 @@ const FROM_ENDS: [&str; 12] = [
     "WINDOW",
 ];
 
+/// What may follow a table's name in a FROM clause and is no other name for it.
+const BEHIND_TABLES: [&str; 31] = [
+    "PARTITION",
+    "FOR",
+    "USE",
+    "FORCE",
+    "IGNORE",
+    "JOIN",
+    "INNER",
+    "LEFT",
+    "RIGHT",
+    "CROSS",
+    "NATURAL",
+    "STRAIGHT_JOIN",
+    "ON",
+    "USING",
+    "WHERE",
+    "GROUP",
+    "HAVING",
+    "ORDER",
+    "LIMIT",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+    "WINDOW",
+    "LOCK",
+    "INTO",
+    "PROCEDURE",
+    "FETCH",
+    "OFFSET",
+    "WITH",
+    "TABLESAMPLE",
+    "MINUS",
+];
+
 /// Searches the rest of a statement to its end; `None` when it is not understood.
 pub(crate) fn read(cursor: Cursor<'_>, body: Body, finding: Finding) -> Option<Finding> {
     let mut search = Search {
@@ -77,7 +114,8 @@ pub(crate) fn read(cursor: Cursor<'_>, body: Body, finding: Finding) -> Option<F
         scopes: vec![Scope::Query { in_from: false }],
         table_next: false,
         with_names: HashSet::new(),
-        adding: false,
+        adding: None,
+        in_default: false,
     };
     while let Some(token) = search.cursor.peek() {
         if token.kind == TokenKind::Symbol(b';') {
@@ -99,8 +137,11 @@ impl Search<'_> {
             TokenKind::Symbol(b'(') => self.open(is_table),
             TokenKind::Symbol(b')') => {
                 self.cursor.next();
-                self.scopes.pop();
+                let closed = self.scopes.pop();
                 (!is_table && !self.scopes.is_empty()).then_some(())?;
+                if matches!(closed, Some(Scope::Query { .. })) && self.in_from() {
+                    self.alias();
+                }
             }
             TokenKind::Symbol(b',') => self.comma(),
             TokenKind::Symbol(b'{') if is_table => {
@@ -124,7 +165,12 @@ impl Search<'_> {
 
     /// Outside all parentheses.
     pub(crate) fn at_root(&self) -> bool {
-        self.scopes.len() == 1
+        self.depth() == 0
+    }
+
+    /// In how many parentheses.
+    pub(crate) fn depth(&self) -> usize {
+        self.scopes.len() - 1
     }
 
     fn set_in_from(&mut self, now: bool) {
@@ -153,13 +199,19 @@ impl Search<'_> {
             self.finding.ddl.filled_by_select = true;
         }
         self.scopes.push(scope);
+        if self.adding == Some(self.depth()) && self.depth() == 1 {
+            clause::definition(self);
+        }
     }
 
     fn comma(&mut self) {
         self.cursor.next();
         self.table_next = self.in_from();
         if self.at_root() {
-            self.adding = false;
+            self.adding = None;
+            self.in_default = false;
+        } else if self.adding == Some(self.depth()) {
+            clause::definition(self);
         }
     }
 
@@ -180,10 +232,27 @@ impl Search<'_> {
         let is_with_name =
             matches!(first.parts.as_slice(), [only] if self.with_names.contains(&only.text));
         if is_function || (is_with_name && !first.leading_point) {
+            if is_with_name && let [only] = first.parts.as_slice() {
+                self.finding.alias(only);
+            }
             self.cursor = name;
-            return Some(());
+        } else {
+            self.finding.read(&mut self.cursor)?;
         }
-        self.finding.read(&mut self.cursor)
+        self.alias();
+        Some(())
+    }
+
+    /// Notes the other name that a table may have. It stays where it is.
+    fn alias(&mut self) {
+        let mut ahead = self.cursor;
+        let named = ahead.eat("AS").is_some();
+        if !named && ahead.eat_any(&BEHIND_TABLES).is_some() {
+            return;
+        }
+        if let Some(name) = ahead.identifier() {
+            self.finding.alias(&name);
+        }
     }
 
     /// Takes a keyword that matters, with what belongs to it. `Some(false)` when the word is none;
@@ -268,11 +337,15 @@ impl Search<'_> {
         match name.parts.as_slice() {
             [only] if at_definition(self.cursor) => {
                 self.with_names.insert(only.text.clone());
+                self.finding.alias(only);
             }
             [_] => {}
-            [_, _] if continues && !name.leading_point => self.finding.qualified(&name),
-            [_, _] => {}
-            [_, _, _] if !name.leading_point => self.finding.qualified(&name),
+            [database, _] if continues && !name.leading_point => self.finding.in_database(database),
+            [table, _] => self.finding.alias(table),
+            [database, table, _] if !name.leading_point => {
+                self.finding.in_database(database);
+                self.finding.alias(table);
+            }
             _ => return None,
         }
         Some(())

@@ -4,7 +4,7 @@ use crate::cursor::Cursor;
 use crate::finding::{Edit, EditKind, Finding};
 use crate::statement::{DdlKind, RoutineKind, RoutineVerb, Statement, TransactionKind, Xa};
 use crate::token::{TokenKind, Tokenizer};
-use crate::{SqlMode, alter, create, drop};
+use crate::{SqlMode, alter, create, drop, write};
 
 /// A statement that was understood.
 pub(crate) enum Reading {
@@ -27,18 +27,27 @@ const EMPTY: &str = "nothing but a comment";
 /// not understand is [`Statement::Unknown`]. Only the first words of a statement that is not DDL are
 /// read, however long it is.
 ///
-/// `sql` must be in a character set whose bytes below 0x80 are ASCII: see [`crate::token`]. A
-/// statement whose names are not UTF-8 is unknown.
+/// `sql` is UTF-8: see [`crate::utf8`]. DDL that is not, but for its comments, is unknown.
 pub fn classify(sql: &[u8], mode: SqlMode) -> Statement {
-    match read(Cursor::new(sql, mode)) {
+    match understood(sql, mode) {
         Some(Reading::Ddl(finding)) => Statement::Ddl(finding.ddl),
         Some(Reading::Other(statement)) => statement,
         None => Statement::Unknown { text: excerpt(sql, mode) },
     }
 }
 
+/// Reads a statement; `None` when it is not understood, or holds what cannot be written anew.
+pub(crate) fn understood(sql: &[u8], mode: SqlMode) -> Option<Reading> {
+    let reading = read(Cursor::new(sql, mode))?;
+    if let Reading::Ddl(finding) = &reading {
+        let names = write::Names { map: &str::to_owned, fold: None };
+        write::write(sql, mode, finding, &names)?;
+    }
+    Some(reading)
+}
+
 /// Reads a statement; `None` when it is not understood.
-pub(crate) fn read(mut cursor: Cursor<'_>) -> Option<Reading> {
+fn read(mut cursor: Cursor<'_>) -> Option<Reading> {
     if cursor.at_end() {
         return Some(ignored(EMPTY));
     }

@@ -37,6 +37,7 @@ pub(crate) fn read(
 ) -> Option<bool> {
     let in_table = search.body == Body::Table && search.at_root();
     let in_alter = search.body == Body::Alter && search.at_root();
+    let in_added = search.adding == Some(search.depth());
     let ddl = &mut search.finding.ddl;
     match word {
         b"SYSTEM" if search.body != Body::View && after.at("VERSIONING") => {
@@ -53,14 +54,24 @@ pub(crate) fn read(
             search.finding.edits.push(Edit { span, what: EditKind::Remove });
         }
         b"RENAME" if in_alter => rename(after, search)?,
-        b"ADD" if in_alter => {
-            search.adding = true;
-            ddl.numbers_rows |= adds_serial(*after);
-        }
-        _ if search.adding && VARYING.contains(&word) && after.at_symbol(b'(') => {
+        b"ADD" if in_alter => add(after, search),
+        b"DEFAULT" if search.adding.is_some() => search.in_default = true,
+        _ if search.in_default && VARYING.contains(&word) && after.at_symbol(b'(') => {
             ddl.varies = true;
         }
-        b"AUTO_INCREMENT" if search.adding && !at_value(*after) => ddl.numbers_rows = true,
+        b"AUTO_INCREMENT" if in_added && !at_value(*after) => {
+            ddl.numbers_rows = true;
+        }
+        // `BIGINT SERIAL DEFAULT VALUE`.
+        b"SERIAL" if in_added && after.at("DEFAULT") => {
+            ddl.numbers_rows = true;
+        }
+        b"INDEX" | b"KEY" | b"UNIQUE" | b"FULLTEXT" | b"SPATIAL" | b"VECTOR"
+            if search.body != Body::View =>
+        {
+            name_of_index(after);
+        }
+        b"CONSTRAINT" if search.body != Body::View => name_of_constraint(after),
         b"DISCARD" | b"IMPORT" if in_alter && (after.at("TABLESPACE") || after.at("PARTITION")) => {
             ddl.contents_from_file = true;
         }
@@ -69,12 +80,86 @@ pub(crate) fn read(
     Some(true)
 }
 
-/// At `[COLUMN] [IF NOT EXISTS] c SERIAL`, in parentheses or not: another word for AUTO_INCREMENT.
-fn adds_serial(mut cursor: Cursor<'_>) -> bool {
-    cursor.eat("COLUMN");
-    cursor.eat_all(&["IF", "NOT", "EXISTS"]);
-    cursor.eat_symbol(b'(');
-    cursor.identifier().is_some() && cursor.at("SERIAL")
+/// `ADD [COLUMN] [IF NOT EXISTS] c …`, or a list of such in parentheses, or something that is no column.
+fn add(after: &mut Cursor<'_>, search: &mut Search<'_>) {
+    let mut at = *after;
+    let says_column = at.eat("COLUMN").is_some();
+    at.eat_all(&["IF", "NOT", "EXISTS"]);
+    if at.at_symbol(b'(') {
+        // The parenthesis is for the search to open; the first definition follows it.
+        search.adding = Some(search.depth() + 1);
+        *after = at;
+    } else if says_column || is_column(at) {
+        search.adding = Some(search.depth());
+        column(&mut at, search);
+        *after = at;
+    }
+}
+
+/// Takes the name at the beginning of a definition that is added, where it is a column's.
+pub(crate) fn definition(search: &mut Search<'_>) {
+    search.in_default = false;
+    let mut at = search.cursor;
+    if is_column(at) {
+        column(&mut at, search);
+        search.cursor = at;
+    }
+}
+
+fn column(at: &mut Cursor<'_>, search: &mut Search<'_>) {
+    if at.identifier().is_some() {
+        // Another word for BIGINT UNSIGNED NOT NULL AUTO_INCREMENT UNIQUE.
+        search.finding.ddl.numbers_rows |= at.at("SERIAL");
+    }
+}
+
+/// True where a column's name stands, and no index, constraint, partition or period.
+fn is_column(mut cursor: Cursor<'_>) -> bool {
+    const OTHERS: [&str; 10] = [
+        "INDEX",
+        "KEY",
+        "UNIQUE",
+        "FULLTEXT",
+        "SPATIAL",
+        "PRIMARY",
+        "CONSTRAINT",
+        "FOREIGN",
+        "CHECK",
+        "PARTITION",
+    ];
+    if cursor.eat_any(&OTHERS).is_some() {
+        return false;
+    }
+    // Columns may be called so; what follows tells.
+    let is_other = match cursor.eat_any(&["PERIOD", "SYSTEM", "VECTOR"]) {
+        Some("PERIOD") => cursor.at("FOR"),
+        Some("SYSTEM") => cursor.at("VERSIONING"),
+        Some(_) => cursor.at("INDEX") || cursor.at("KEY"),
+        None => false,
+    };
+    !is_other
+}
+
+/// Takes the name of an index, which may be one that means something elsewhere: `KEY nextval (a)`.
+fn name_of_index(after: &mut Cursor<'_>) {
+    /// What may follow the KEY of a column, and is no name.
+    const ATTRIBUTES: [&str; 8] =
+        ["DEFAULT", "CHECK", "AS", "GENERATED", "REFERENCES", "CONSTRAINT", "KEY", "INDEX"];
+    let mut at = *after;
+    at.eat_all(&["IF", "NOT", "EXISTS"]);
+    let is_named = at.eat_any(&ATTRIBUTES).is_none() && at.identifier().is_some();
+    if is_named && at.at_symbol(b'(') {
+        *after = at;
+    }
+}
+
+fn name_of_constraint(after: &mut Cursor<'_>) {
+    let mut at = *after;
+    at.eat_all(&["IF", "NOT", "EXISTS"]);
+    if at.eat_any(&["CHECK", "FOREIGN", "UNIQUE", "PRIMARY"]).is_none() && at.identifier().is_some()
+    {
+        *after = at;
+    }
 }
 
 /// `RENAME TO t`, `RENAME AS t`, `RENAME = t`, `RENAME t`; not `RENAME COLUMN`, `INDEX` or `KEY`.

@@ -6,12 +6,17 @@ use crate::cursor::Cursor;
 use crate::finding::{Edit, EditKind, Finding};
 use crate::statement::{DdlKind, RoutineVerb};
 use crate::token::TokenKind;
+use std::ops::Range;
 
 /// What stands between CREATE or ALTER and the sort of object.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes {
     pub(crate) or_replace: bool,
     pub(crate) temporary: bool,
+    /// DEFINER and SQL SECURITY.
+    security: Vec<Range<usize>>,
+    /// Where SQL SECURITY may stand.
+    end: usize,
 }
 
 /// Reads what follows CREATE; `None` when it is not understood.
@@ -49,10 +54,29 @@ pub(crate) fn read(mut cursor: Cursor<'_>) -> Option<Reading> {
     finding.map(Reading::Ddl)
 }
 
+// === impl Attributes ===
+
+impl Attributes {
+    /// Gives a view no other rights than its reader has: a definer of the device's is someone else at the target.
+    pub(crate) fn secure(&self, finding: &mut Finding) {
+        let removed = self.security.iter();
+        finding
+            .edits
+            .extend(removed.map(|span| Edit { span: span.clone(), what: EditKind::Remove }));
+        let span = self.end..self.end;
+        finding.edits.push(Edit { span, what: EditKind::Insert("SQL SECURITY INVOKER") });
+    }
+}
+
 /// Takes everything that may stand ahead of the sort of object, in CREATE and in ALTER.
 pub(crate) fn attributes(cursor: &mut Cursor<'_>) -> Option<Attributes> {
     let mut found = Attributes::default();
+    let mut has_modifier = false;
     loop {
+        let start = cursor.peek()?.span.start;
+        if !has_modifier {
+            found.end = start;
+        }
         if cursor.eat_all(&["OR", "REPLACE"]) {
             found.or_replace = true;
         } else if cursor.eat("TEMPORARY").is_some() {
@@ -62,9 +86,13 @@ pub(crate) fn attributes(cursor: &mut Cursor<'_>) -> Option<Attributes> {
             cursor.next()?;
         } else if cursor.eat("DEFINER").is_some() {
             definer(cursor)?;
+            found.security.push(start..cursor.peek()?.span.start);
         } else if cursor.eat_all(&["SQL", "SECURITY"]) {
             cursor.next()?;
-        } else if cursor.eat_any(&MODIFIERS).is_none() {
+            found.security.push(start..cursor.peek()?.span.start);
+        } else if cursor.eat_any(&MODIFIERS).is_some() {
+            has_modifier = true;
+        } else {
             return Some(found);
         }
     }
@@ -123,6 +151,7 @@ fn table(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> {
 
 fn view(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> {
     let mut finding = begin(DdlKind::CreateView, &mut cursor, attributes);
+    attributes.secure(&mut finding);
     finding.table(&mut cursor)?;
     body::read(cursor, Body::View, finding)
 }
@@ -150,7 +179,7 @@ fn database(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> 
     // MariaDB refuses both at once.
     if !finding.ddl.if_not_exists && !finding.ddl.or_replace {
         let span = name.span.start..name.span.start;
-        finding.edits.push(Edit { span, what: EditKind::Insert("IF NOT EXISTS ") });
+        finding.edits.push(Edit { span, what: EditKind::Insert("IF NOT EXISTS") });
     }
     body::read(cursor, Body::Index, finding)
 }

@@ -2,7 +2,7 @@
 
 use crate::classify::{self, ACCOUNT, Reading, SERVER_OBJECT, TEMPORARY, ignored};
 use crate::cursor::Cursor;
-use crate::finding::Finding;
+use crate::finding::{Edit, EditKind, Finding};
 use crate::statement::{DdlKind, RoutineVerb};
 
 const PREPARED: &str = "a prepared statement";
@@ -52,6 +52,10 @@ pub(crate) fn read(mut cursor: Cursor<'_>) -> Option<Reading> {
 fn list(kind: DdlKind, mut cursor: Cursor<'_>) -> Option<Finding> {
     let mut finding = Finding::new(kind);
     finding.ddl.if_exists = cursor.eat_all(&["IF", "EXISTS"]);
+    if kind == DdlKind::DropView && !finding.ddl.if_exists {
+        let at = cursor.peek()?.span.start;
+        finding.edits.push(Edit { span: at..at, what: EditKind::Insert("IF EXISTS") });
+    }
     finding.tables(&mut cursor)?;
     classify::trailer(&mut cursor, &["RESTRICT", "CASCADE"]);
     cursor.at_end().then_some(finding)

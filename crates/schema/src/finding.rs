@@ -23,9 +23,10 @@ pub(crate) struct Edit {
 pub(crate) enum EditKind {
     /// The name of a database stands here.
     Database(String),
-    /// An unquoted name stands here that needs quotes once the database before its point has them:
-    /// after a quoted name, MySQL reads `.1st` as a number.
-    QuoteAfterDatabase(String),
+    /// The name of a table or a view stands here.
+    Table(String),
+    /// Another name for a table stands here, or one of the two ahead of a column's.
+    Alias(String),
     /// To be taken out.
     Remove,
     /// To be put in; the span is empty.
@@ -74,31 +75,37 @@ impl Finding {
     /// Takes a database's name and notes that the statement changes it.
     pub(crate) fn database(&mut self, cursor: &mut Cursor<'_>) -> Option<Identifier> {
         let name = cursor.identifier()?;
-        self.edit(&name, EditKind::Database(name.text.clone()));
+        self.in_database(&name);
         self.ddl.databases.push(name.text.clone());
         Some(name)
     }
 
     fn table_ref(&mut self, cursor: &mut Cursor<'_>) -> Option<TableRef> {
         let name = Name::read(cursor)?;
-        let [.., table] = name.parts.as_slice() else { return None };
-        let table = table.text.clone();
-        let database = match name.parts.as_slice() {
-            [_] => None,
-            [database, _] => Some(database.text.clone()),
+        let (database, table) = match name.parts.as_slice() {
+            [table] => (None, table),
+            [database, table] => (Some(database), table),
             _ => return None,
         };
-        self.qualified(&name);
-        Some(TableRef { database, table })
+        if let Some(database) = database {
+            self.in_database(database);
+        }
+        self.edit(table, EditKind::Table(table.text.clone()));
+        let database = database.map(|database| database.text.clone());
+        Some(TableRef { database, table: table.text.clone() })
     }
 
-    /// Notes that the first part of `name` is a database.
-    pub(crate) fn qualified(&mut self, name: &Name) {
-        let [database, next, ..] = name.parts.as_slice() else { return };
-        self.edit(database, EditKind::Database(database.text.clone()));
-        if !next.quoted && next.text.starts_with(|c: char| c.is_ascii_digit()) {
-            self.edit(next, EditKind::QuoteAfterDatabase(next.text.clone()));
+    /// Notes that `name` is a database.
+    pub(crate) fn in_database(&mut self, name: &Identifier) {
+        self.edit(name, EditKind::Database(name.text.clone()));
+        if !self.ddl.mentions.contains(&name.text) {
+            self.ddl.mentions.push(name.text.clone());
         }
+    }
+
+    /// Notes that `name` is another name for a table.
+    pub(crate) fn alias(&mut self, name: &Identifier) {
+        self.edit(name, EditKind::Alias(name.text.clone()));
     }
 
     fn edit(&mut self, name: &Identifier, what: EditKind) {

@@ -5,12 +5,13 @@
 //! server has already run. A [`token`] reader, complete for MySQL and MariaDB, finds where one word
 //! ends; [`classify`] reads a statement as far as it must to say what it touches; what it does not
 //! know is [`Statement::Unknown`], which stops that one device and is never skipped. [`rewrite`]
-//! changes names in place and leaves every other byte as the device wrote it.
+//! writes it anew from its tokens: what a server is given to run are our bytes, not the device's.
 //!
 //! **This crate knows nothing of connections, columns or types**: those come from the server itself.
 
 mod alter;
 mod body;
+mod charset;
 mod classify;
 mod clause;
 mod create;
@@ -19,15 +20,18 @@ mod drop;
 mod finding;
 mod identifier;
 mod query;
-mod rewrite;
 mod sql_mode;
 mod statement;
+mod text;
 pub mod token;
+mod upper_half;
+mod write;
 
 pub use classify::classify;
 pub use identifier::quote;
-pub use rewrite::{RewriteError, rewrite};
 pub use sql_mode::SqlMode;
 pub use statement::{
     Ddl, DdlKind, RoutineKind, RoutineVerb, Statement, TableRef, TransactionKind, Xa,
 };
+pub use text::utf8;
+pub use write::{RewriteError, rewrite};

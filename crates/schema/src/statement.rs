@@ -50,6 +50,8 @@ pub struct Ddl {
     /// The databases of CREATE, ALTER and DROP DATABASE. An ALTER DATABASE without a name, which means
     /// the default database, has none.
     pub databases: Vec<String>,
+    /// Every database that the statement names, wherever it stands.
+    pub mentions: Vec<String>,
     /// `IF EXISTS` is there.
     pub if_exists: bool,
     /// `IF NOT EXISTS` is there.
@@ -208,6 +210,7 @@ impl Ddl {
             reads: Vec::new(),
             renames: Vec::new(),
             databases: Vec::new(),
+            mentions: Vec::new(),
             if_exists: false,
             if_not_exists: false,
             or_replace: false,

@@ -1,8 +1,7 @@
 //! Where one token of MySQL's or MariaDB's SQL ends and the next begins.
 //!
-//! After the servers' own lexer (`sql/sql_lex.cc`, `lex_one_token`). It works on bytes: the text must
-//! be in a character set whose bytes below 0x80 are ASCII, such as utf8mb4 or latin1. Text in gbk,
-//! gb18030, big5, sjis or cp932 has to be converted before.
+//! After the servers' own lexer (`sql/sql_lex.cc`, `lex_one_token`). It works on bytes and takes them for
+//! UTF-8: text in another character set has to be converted before ([`crate::utf8`]).
 
 use crate::SqlMode;
 use std::ops::Range;
@@ -41,7 +40,8 @@ pub enum TokenKind {
     Variable,
     /// Any other byte.
     Symbol(u8),
-    /// A string, a quoted identifier or a comment that does not end.
+    /// A string, a quoted identifier or a comment that does not end; or a place where servers, versions or
+    /// character sets differ in what follows, such as an executable comment within another.
     Unterminated,
 }
 
@@ -95,6 +95,10 @@ impl<'a> Tokenizer<'a> {
             }
             b'#' => self.line_comment(),
             b'-' if self.dashes_begin_a_comment() => self.line_comment(),
+            // A blank or a control character to some character sets, and so a comment.
+            b'-' if self.peek(1) == Some(b'-') && self.peek(2).is_some_and(|b| !b.is_ascii()) => {
+                self.unterminated()
+            }
             b'/' if self.peek(1) == Some(b'*') => self.block_comment(),
             b'*' if self.executable && self.peek(1) == Some(b'/') => {
                 self.at += 2;
@@ -108,9 +112,9 @@ impl<'a> Tokenizer<'a> {
                 self.at += 1;
                 self.text(b'\'')
             }
-            b'x' | b'X' | b'b' | b'B' if self.peek(1) == Some(b'\'') => {
-                self.at += 1;
-                self.delimited(b'\'', false, TokenKind::Number)
+            b'x' | b'X' if self.peek(1) == Some(b'\'') => self.digits(|b| b.is_ascii_hexdigit(), 2),
+            b'b' | b'B' if self.peek(1) == Some(b'\'') => {
+                self.digits(|b| matches!(b, b'0' | b'1'), 1)
             }
             b'@' => self.variable(),
             // After a point even `1e5` is a name.
@@ -143,9 +147,11 @@ impl<'a> Tokenizer<'a> {
             (Some(b'M'), Some(b'!')) => 4,
             _ => 0,
         };
-        // One inside another is a comment to both servers.
-        if mark == 0 || self.executable {
+        if mark == 0 {
             return self.until_comment_end();
+        }
+        if self.executable {
+            return self.unterminated();
         }
         self.at += mark;
         self.executable = true;
@@ -168,6 +174,18 @@ impl<'a> Tokenizer<'a> {
 
     fn text(&mut self, quote: u8) -> TokenKind {
         self.delimited(quote, !self.mode.no_backslash_escapes(), TokenKind::Text)
+    }
+
+    /// The digits of `x'…'` and `b'…'`, in groups of so many. The literal ends at the first quote, doubled or not.
+    fn digits(&mut self, is_digit: impl Fn(u8) -> bool, group: usize) -> TokenKind {
+        self.at += 2;
+        let start = self.at;
+        self.skip_while(is_digit);
+        if self.peek(0) != Some(b'\'') || !(self.at - start).is_multiple_of(group) {
+            return self.unterminated();
+        }
+        self.at += 1;
+        TokenKind::Number
     }
 
     /// Up to the closing quote; a doubled one stands for itself.

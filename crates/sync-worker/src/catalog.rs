@@ -81,7 +81,8 @@ async fn read(
     let place = place(database, table);
     let sql = format!(
         "SELECT column_name, extra, data_type, character_set_name, collation_name \
-         FROM information_schema.columns WHERE {place}"
+         FROM information_schema.columns WHERE {place} AND EXISTS (\
+         SELECT 1 FROM information_schema.tables WHERE {place} AND table_type='BASE TABLE')"
     );
     type Text = Option<Vec<u8>>;
     type ColumnRow = (Vec<u8>, Text, Vec<u8>, Text, Text);

@@ -2,8 +2,9 @@
 
 use crate::mapping;
 use crate::watermark::Parked;
+use std::borrow::Cow;
 use tributary_schema::{
-    Ddl, DdlKind, SqlMode, Statement as Meaning, TransactionKind, Xa, classify,
+    Ddl, DdlKind, SqlMode, Statement as Meaning, TransactionKind, Xa, classify, utf8,
 };
 use tributary_wire::{DeviceId, Statement};
 
@@ -25,16 +26,16 @@ pub fn treatment(statement: &Statement, device: &DeviceId) -> Treatment {
     let park = |reason: String, remedy: &str| {
         Treatment::Park(Parked { reason, remedy: remedy.to_owned() })
     };
-    if !is_readable(statement) {
+    let Some(sql) = text(statement) else {
         return park(
             format!(
-                "a statement with characters beyond ASCII in a character set that needs conversion (collation id {} of its client)",
+                "a statement in a character set that is not known here (collation id {} of its client)",
                 statement.charset_client
             ),
             "make the change at the shard by hand, and release the device with --skip-statement; let the device's clients use utf8mb4",
         );
-    }
-    match classify(&statement.sql, SqlMode(statement.sql_mode)) {
+    };
+    match classify(&sql, SqlMode(statement.sql_mode)) {
         Meaning::Ignored { .. } => Treatment::Nothing,
         Meaning::Routine { .. } => Treatment::Keep,
         Meaning::Ddl(ddl) => of_ddl(ddl, statement, device),
@@ -84,13 +85,9 @@ pub fn definition(
     }
 }
 
-/// False for text in which a byte below 0x80 may be half of a character (big5, sjis, gbk, cp932,
-/// gb18030): it could end a name where there is no end.
-fn is_readable(statement: &Statement) -> bool {
-    // MariaDB's NO PAD collations have the id of their like, and 1024.
-    let id = statement.charset_client & !1024;
-    let divides = matches!(id, 1 | 84 | 13 | 88 | 28 | 87 | 95 | 96 | 248..=250);
-    !divides || statement.sql.is_ascii()
+/// The statement in UTF-8, whatever its client spoke; `None` when that is not known.
+pub(crate) fn text(statement: &Statement) -> Option<Cow<'_, [u8]>> {
+    utf8(&statement.sql, statement.charset_client, SqlMode(statement.sql_mode))
 }
 
 fn undoes(kind: &TransactionKind) -> bool {
@@ -109,10 +106,43 @@ fn of_ddl(ddl: Ddl, statement: &Statement, device: &DeviceId) -> Treatment {
     if !databases.is_empty() && databases.iter().all(|name| mapping::is_system(name)) {
         return Treatment::Nothing;
     }
+    match astray(&ddl, &statement.database) {
+        // It holds no rows. The device's own definition is there for a restore.
+        Some(_) if matches!(ddl.kind, DdlKind::CreateView | DdlKind::AlterView) => {
+            return Treatment::Keep;
+        }
+        Some(parked) => return Treatment::Park(parked),
+        None => {}
+    }
     match unsupported(&ddl, &databases, device) {
         Some((reason, remedy)) => Treatment::Park(Parked { reason, remedy: remedy.to_owned() }),
         None => Treatment::Apply(ddl),
     }
+}
+
+/// A statement that would look at a database which is not the device's: one of the server's, or whichever is
+/// current at the shard.
+fn astray(ddl: &Ddl, default: &str) -> Option<Parked> {
+    let park = |reason: String, remedy: &str| Some(Parked { reason, remedy: remedy.to_owned() });
+    let mut unqualified = ddl.tables.iter().chain(&ddl.reads).filter(|t| t.database.is_none());
+    let is_default = mapping::is_system(default) && unqualified.clone().next().is_some();
+    let mut named = ddl.mentions.iter().map(String::as_str);
+    let system = named.find(|name| mapping::is_system(name)).or(is_default.then_some(default));
+    if let Some(system) = system {
+        return park(
+            format!("a statement refers to the database {system}, which belongs to the server"),
+            "it would mean another thing at the shard, or show what is not the device's: make it there by hand without that database, and release the device with --skip-statement",
+        );
+    }
+    // An ALTER DATABASE without a name means the default one.
+    let is_nameless = ddl.tables.is_empty() && ddl.databases.is_empty();
+    if default.is_empty() && (is_nameless || unqualified.next().is_some()) {
+        return park(
+            "a statement names no database, and has no default database".to_owned(),
+            "no server runs such a statement, so that the log is not as the device's server wrote it: look at who may publish as this device",
+        );
+    }
+    None
 }
 
 /// The databases, under their names at the device, that the statement changes something in.
@@ -180,7 +210,11 @@ mod tests {
     use super::*;
 
     fn treat(sql: &str) -> Treatment {
-        let statement = Statement {
+        treatment(&statement(sql), &"d1".parse().expect("valid"))
+    }
+
+    fn statement(sql: &str) -> Statement {
+        Statement {
             database: "app".into(),
             sql: sql.as_bytes().to_vec(),
             sql_mode: 0,
@@ -192,8 +226,7 @@ mod tests {
             timestamp_us: 1_764_000_000_000_000,
             time_zone: String::new(),
             explicit_defaults_for_timestamp: None,
-        };
-        treatment(&statement, &"d1".parse().expect("valid"))
+        }
     }
 
     #[test]
@@ -202,6 +235,13 @@ mod tests {
         assert!(matches!(treat("DROP DATABASE app"), Treatment::Apply(_)));
         let trigger = "CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1";
         assert!(matches!(treat(trigger), Treatment::Keep));
+        for view in [
+            "CREATE VIEW v AS SELECT * FROM mysql.user",
+            "CREATE VIEW v AS SELECT sys.format_bytes(a) FROM t",
+            "CREATE VIEW v AS SELECT performance_schema.threads.name FROM t",
+        ] {
+            assert!(matches!(treat(view), Treatment::Keep), "{view}");
+        }
     }
 
     #[test]
@@ -209,6 +249,21 @@ mod tests {
         for sql in ["GRANT SELECT ON *.* TO x", "BEGIN", "ALTER TABLE mysql.user ENGINE=InnoDB"] {
             assert!(matches!(treat(sql), Treatment::Nothing), "{sql}");
         }
+    }
+
+    #[test]
+    fn a_name_that_would_be_looked_for_in_whatever_database_is_current_parks() {
+        let parks = |sql: &str, database: &str| {
+            let statement = Statement { database: database.into(), ..statement(sql) };
+            let treatment = treatment(&statement, &"d1".parse().expect("valid"));
+            !matches!(treatment, Treatment::Apply(_))
+        };
+        assert!(parks("DROP TABLE v5", ""));
+        assert!(parks("CREATE TABLE app.t LIKE u", ""));
+        assert!(parks("CREATE VIEW app.v AS SELECT * FROM v2", "mysql"));
+        assert!(parks("ALTER DATABASE CHARACTER SET utf8mb4", ""));
+        assert!(!parks("CREATE VIEW app.v AS SELECT * FROM app.v2", "mysql"));
+        assert!(!parks("DROP TABLE app.v5", ""));
     }
 
     #[test]
@@ -226,6 +281,10 @@ mod tests {
             "DROP TABLE t;DROP TABLE other__app.t",
             "ALTER TABLE t COMMENT 'x' /* ; */ ; DROP TABLE mysql.user",
             "TRUNCATE t;;SELECT 1",
+            "CREATE TABLE t (a INT) /*! COMMENT 'x' /*! SELECT * FROM B__app.secret */ */",
+            "CREATE VIEW v AS SELECT x'41''a\\' c'; DROP TABLE B__app.v3; -- '",
+            "CREATE TABLE t LIKE information_schema.tables",
+            "CREATE VIEW v AS SELECT @@datadir",
         ] {
             assert!(matches!(treat(sql), Treatment::Park(_)), "{sql}");
         }

@@ -1,7 +1,7 @@
 //! Statements with what they are and what becomes of them, in `golden/*.txt`.
 //!
 //! `>` is the statement (several lines are one), `=` what it is, `~` how it reads when every database
-//! gets the prefix `D1__`; without `~` it stays as it is. `mode` holds for the case after it.
+//! gets the prefix `D1__`; without `~` it is written as it stands. `mode` holds for the case after it.
 
 use std::fmt::Write;
 use tributary_schema::{Ddl, SqlMode, Statement, TableRef, TransactionKind, classify, rewrite};
@@ -162,7 +162,11 @@ fn a_name_that_is_not_utf_8_is_unknown_and_a_comment_that_is_not_is_no_matter() 
     assert!(unknown(b"DROP TABLE caf\xe9"));
     assert!(unknown(b"CREATE VIEW v AS SELECT 1 FROM caf\xe9.t"));
     assert!(unknown(b"CREATE VIEW v AS SELECT app.caf\xe9.c FROM t"));
-    assert!(!unknown(b"CREATE TABLE t (caf\xe9 INT COMMENT 'caf\xe9') /* \xff */"));
+    assert!(unknown(b"CREATE TABLE t (caf\xe9 INT)"));
+    assert!(unknown(b"CREATE TABLE t (a INT COMMENT 'caf\xe9')"));
+    assert!(unknown(b"CREATE TABLE t (a INT) --\xa0 x"));
+    assert!(!unknown(b"CREATE TABLE t (a INT) /* \xff */"));
+    assert!(!unknown(b"CREATE TABLE t (a BINARY(1) DEFAULT _binary'\xff')"));
 }
 
 #[test]

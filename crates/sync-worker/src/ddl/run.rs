@@ -47,9 +47,9 @@ pub(super) async fn execute_as(
     name: &(dyn Fn(&str) -> String + Sync),
 ) -> Result<(), DdlError> {
     let statement = order.statement;
-    let sql = rewrite(&statement.sql, SqlMode(statement.sql_mode), &|database| {
-        if mapping::is_system(database) { database.to_owned() } else { name(database) }
-    });
+    // What cannot be turned into UTF-8 was refused before.
+    let text = treatment::text(statement).unwrap_or_default();
+    let sql = rewrite(&text, SqlMode(statement.sql_mode), &|database| name(database));
     let sql = sql.map_err(|error| DdlError::Stop(Parked {
         reason: format!("a statement cannot be given the target's database names: {error}"),
         remedy: "make the change at the shard by hand, then release the device with --skip-statement".to_owned(),
@@ -202,9 +202,8 @@ async fn prologue(target: &mut Target, context: &Context<'_>) -> Result<String, 
         settings.push(format!("time_zone={}", String::from_utf8_lossy(&value)));
     }
     let charsets = &server.charsets;
-    if let Some(charset) = charsets.charset(statement.charset_client) {
-        settings.push(format!("character_set_client={charset}"));
-    }
+    // What is run is what was written from the statement, and that is UTF-8.
+    settings.push("character_set_client=utf8mb4".to_owned());
     for (variable, id) in [
         ("collation_connection", statement.collation_connection),
         ("collation_server", statement.collation_server),
