@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use tributary_e2e::cases::{self, Case, Known, Layout, Pair, Run, Servers, Verdict};
+use tributary_e2e::cases::{self, Case, Known, Layout, Outcome, Pair, Run, Servers};
 
 /// Run the cases: SQL of applications, tools and bug reports, on every pairing and layout that each names.
 ///
@@ -174,28 +174,29 @@ fn work<'c>(
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(run) = next else { return Ok(()) };
         let began = Instant::now();
-        let verdict = runtime.block_on(cases::run(&run, servers, patience));
+        let outcome = runtime.block_on(cases::run(&run, servers, patience));
         let reason = known.reason(&run);
-        let mark = match (verdict.fits(&run.case.expectation), reason) {
+        let mark = match (outcome.verdict.fits(&run.case.expectation), reason) {
             (true, None) => Mark::Right,
             (true, Some(_)) => Mark::Mended,
             (false, Some(_)) => Mark::Known,
             (false, None) => Mark::Wrong,
         };
         let seconds = began.elapsed().as_secs_f64();
-        println!("{}", line(&run, &verdict, mark, reason, seconds, arguments.json));
+        println!("{}", line(&run, &outcome, mark, reason, seconds, arguments.json));
         marks.lock().unwrap_or_else(PoisonError::into_inner).push(mark);
     }
 }
 
 fn line(
     run: &Run<'_>,
-    verdict: &Verdict,
+    outcome: &Outcome,
     mark: Mark,
     reason: Option<&str>,
     seconds: f64,
     json: bool,
 ) -> String {
+    let Outcome { verdict, refused } = outcome;
     if json {
         let object = serde_json::json!({
             "case": run.case.name,
@@ -204,10 +205,13 @@ fn line(
             "verdict": verdict.to_string(),
             "mark": mark.word(),
             "known": reason,
+            "refused": refused,
             "seconds": seconds,
         });
         return object.to_string();
     }
     let reason = reason.map_or_else(String::new, |reason| format!(" [known: {reason}]"));
-    format!("{:6} {run}: {verdict}{reason} ({seconds:.1} s)", mark.word())
+    let refused: String =
+        refused.iter().map(|refused| format!(" [the server refused: {refused}]")).collect();
+    format!("{:6} {run}: {verdict}{reason}{refused} ({seconds:.1} s)", mark.word())
 }

@@ -112,9 +112,9 @@ pub struct Expectation {
     /// What a log of the publisher or the worker has to say in the end.
     #[serde(default)]
     pub told: Vec<String>,
-    /// Nobody may have warned of anything.
+    /// What no log may say.
     #[serde(default)]
-    pub silent: bool,
+    pub untold: Vec<String>,
     /// Too slow, or too much, for a share that is run with every change.
     #[serde(default)]
     pub slow: bool,
@@ -146,7 +146,7 @@ impl Expectation {
             schema: true,
             except: Vec::new(),
             told: Vec::new(),
-            silent: false,
+            untold: Vec::new(),
             slow: false,
         }
     }

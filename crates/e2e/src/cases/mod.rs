@@ -19,6 +19,6 @@ mod verdict;
 pub use case::{Case, Run};
 pub use expectation::{Expectation, Layout, Pair};
 pub use known::Known;
-pub use run::run;
+pub use run::{Outcome, run};
 pub use servers::Servers;
 pub use verdict::Verdict;

@@ -21,15 +21,24 @@ const READY: Duration = Duration::from_secs(60);
 /// Differences that are told of one run.
 const SHOWN: usize = 3;
 
-/// Runs a case, and says what came of it: after `patience` without an end, that it is stuck.
-pub async fn run(run: &Run<'_>, servers: &Servers, patience: Duration) -> Verdict {
-    match on_servers(run, servers, patience).await {
-        Ok(verdict) => verdict,
-        Err(error) => Verdict::Broken(format!("{error:#}")),
-    }
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whether the copy is right.
+    pub verdict: Verdict,
+    /// What the device's server refused of the case's SQL; the rest was run.
+    pub refused: Vec<String>,
 }
 
-async fn on_servers(run: &Run<'_>, servers: &Servers, patience: Duration) -> Result<Verdict> {
+/// Runs a case, and says what came of it: after `patience` without an end, that it is stuck.
+pub async fn run(run: &Run<'_>, servers: &Servers, patience: Duration) -> Outcome {
+    on_servers(run, servers, patience).await.unwrap_or_else(|error| Outcome {
+        verdict: Verdict::Broken(format!("{error:#}")),
+        refused: Vec::new(),
+    })
+}
+
+async fn on_servers(run: &Run<'_>, servers: &Servers, patience: Duration) -> Result<Outcome> {
     let expectation = &run.case.expectation;
     let options = StackOptions {
         shards: vec![run.pair.shard],
@@ -46,15 +55,16 @@ async fn on_servers(run: &Run<'_>, servers: &Servers, patience: Duration) -> Res
     let (device, kept_device) = device.split();
     let (shard, kept_shard) = shard.split();
     let stack = Stack::around(&options, vec![device], vec![shard])?;
-    let mut rig = Rig { stack, patience, layout: run.layout, is_worn: false };
-    let outcome = rig.play(run.case).await;
+    let layout = run.layout;
+    let mut rig = Rig { stack, patience, layout, is_worn: false, refused: Vec::new() };
+    let verdict = rig.play(run.case).await;
     rig.stack.services().for_each(Service::kill);
-    let Rig { mut stack, is_worn, .. } = rig;
+    let Rig { mut stack, is_worn, refused, .. } = rig;
     if !is_worn && let (Some(device), Some(shard)) = (stack.devices.pop(), stack.shards.pop()) {
         servers.take_back(kept_device.with(device.server)).await;
         servers.take_back(kept_shard.with(shard.server)).await;
     }
-    outcome
+    Ok(Outcome { verdict: verdict?, refused })
 }
 
 struct Rig {
@@ -63,6 +73,7 @@ struct Rig {
     layout: Layout,
     /// A step has done something to a server that nothing undoes.
     is_worn: bool,
+    refused: Vec<String>,
 }
 
 /// How far a device is, as its shard says.
@@ -72,7 +83,7 @@ impl Rig {
     async fn play(&mut self, case: &Case) -> Result<Verdict> {
         let expectation = &case.expectation;
         if let Some(before) = &case.before {
-            sql::run(&self.stack.devices[0].server, before).await.context("before.sql")?;
+            self.sql(Side::Device, before).await.context("before.sql")?;
         }
         self.steps(case, When::Before).await?;
         if !expectation.empty && case.before.is_some() {
@@ -80,6 +91,7 @@ impl Rig {
         }
         self.stack.launch()?;
         self.stack.workers[0].ready(Instant::now() + READY).await?;
+        self.steps(case, When::Starting).await?;
         if case.before.is_some()
             && let Some(verdict) = self.settle().await?
         {
@@ -87,7 +99,7 @@ impl Rig {
         }
         self.steps(case, When::Running).await?;
         if let Some(live) = &case.live {
-            sql::run(&self.stack.devices[0].server, live).await.context("live.sql")?;
+            self.sql(Side::Device, live).await.context("live.sql")?;
         }
         self.steps(case, When::After).await?;
         if let Some(verdict) = self.settle().await? {
@@ -109,12 +121,9 @@ impl Rig {
         let device = &mut self.stack.devices[0];
         match action {
             Action::Sql { text, server, each, count } => {
-                let server = match server {
-                    Side::Device => &device.server,
-                    Side::Shard => &self.stack.shards[0].server,
-                };
-                sql::run(server, expand(text, each, *count).as_bytes()).await?;
+                self.sql(*server, expand(text, each, *count).as_bytes()).await?;
             }
+            Action::Arrived { table } => self.arrived(table).await?,
             Action::CatchUp => {
                 if let Some(verdict) = self.settle().await? {
                     anyhow::bail!("{verdict}");
@@ -141,6 +150,36 @@ impl Rig {
             }
         }
         Ok(())
+    }
+
+    async fn sql(&mut self, side: Side, file: &[u8]) -> Result<()> {
+        let server = match side {
+            Side::Device => &self.stack.devices[0].server,
+            Side::Shard => &self.stack.shards[0].server,
+        };
+        self.refused.extend(sql::run(server, file).await?);
+        Ok(())
+    }
+
+    async fn arrived(&self, table: &str) -> Result<()> {
+        let until = Instant::now() + self.patience;
+        let id = &self.stack.devices[0].id;
+        let counted = format!("SELECT COUNT(*) FROM {table}");
+        let copied = match self.layout {
+            Layout::SchemaPerDevice => format!("SELECT COUNT(*) FROM {id}__{table}"),
+            Layout::Merged => format!("{counted} WHERE device_id = '{id}'"),
+        };
+        let mut device = connect(&self.stack.devices[0].server).await?;
+        let mut shard = connect(&self.stack.shards[0].server).await?;
+        loop {
+            let wanted: Option<u64> = device.query_first(&counted).await?;
+            // The table may not be there yet.
+            if shard.query_first::<u64, _>(&copied).await.is_ok_and(|found| found == wanted) {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < until, "{table} does not arrive");
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn heartbeats(&self, count: u32) -> Result<()> {
@@ -255,10 +294,10 @@ impl Rig {
                 return Verdict::Told(format!("no log says {text:?}"));
             }
         }
-        let alarm = |line: &&str| line.contains(" WARN ") || line.contains("ERROR ");
-        match logs.lines().find(alarm) {
-            Some(line) if expectation.silent => Verdict::Told(line.to_owned()),
-            _ => Verdict::Equal,
+        let is_untold = |line: &&str| expectation.untold.iter().any(|text| line.contains(text));
+        match logs.lines().find(is_untold) {
+            Some(line) => Verdict::Told(line.to_owned()),
+            None => Verdict::Equal,
         }
     }
 }

@@ -1,36 +1,101 @@
 //! SQL files as they are, byte by byte.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tributary_testkit::MySqlServer;
 use tributary_testkit::stack::connect;
 
-/// Runs a whole file on a connection of its own. The server takes it apart, which it does exactly, in whatever
-/// character set a statement before has set.
-pub(super) async fn run(server: &MySqlServer, statements: &[u8]) -> Result<()> {
+/// Runs a whole file on a connection of its own, and returns what the server refused. The server takes the file
+/// apart, which it does exactly, in whatever character set a statement before has set. What follows a statement
+/// that is refused is run all the same.
+pub(super) async fn run(server: &MySqlServer, file: &[u8]) -> Result<Vec<String>> {
     let mut conn = connect(server).await?;
     // As a client program begins: the server's own default collation, not our driver's.
     conn.query_drop("SET NAMES utf8mb4").await?;
-    let outcome = all(&mut conn, statements).await;
-    let ended = conn.disconnect().await;
-    outcome?;
-    Ok(ended?)
+    let mut refused = Vec::new();
+    let mut rest = file.trim_ascii();
+    while !rest.is_empty() {
+        let (done, error) = all(&mut conn, rest).await;
+        let Some(error) = error else { break };
+        refused.push(format!("{error} behind statement {done}"));
+        rest = behind(rest, done + 1);
+    }
+    conn.disconnect().await?;
+    Ok(refused)
 }
 
-async fn all(conn: &mut Conn, statements: &[u8]) -> Result<()> {
-    let trimmed = statements.trim_ascii();
-    if trimmed.is_empty() {
-        return Ok(());
-    }
-    let mut result = conn.query_iter(trimmed).await.context("statement 1 is refused")?;
-    let mut nth = 1;
+/// How many statements the server took, and why it did not take the next one.
+async fn all(conn: &mut Conn, statements: &[u8]) -> (usize, Option<mysql_async::Error>) {
+    let mut result = match conn.query_iter(statements).await {
+        Ok(result) => result,
+        Err(error) => return (0, Some(error)),
+    };
+    let mut done = 0;
     while !result.is_empty() {
-        result
-            .collect::<mysql_async::Row>()
-            .await
-            .with_context(|| format!("statement {} is refused", nth + 1))?;
-        nth += 1;
+        if let Err(error) = result.collect::<mysql_async::Row>().await {
+            return (done, Some(error));
+        }
+        done += 1;
     }
-    Ok(())
+    drop(result);
+    // Where it is about the next statement, the driver keeps it for the next call.
+    (done, conn.query_drop("DO 0").await.err())
+}
+
+/// What stands behind so many statements. Quotes and comments are those of an ASCII client, which is enough for
+/// files in which something is refused.
+fn behind(file: &[u8], count: usize) -> &[u8] {
+    let mut place = 0;
+    for _ in 0..count {
+        place += statement(&file[place..]);
+    }
+    file[place..].trim_ascii()
+}
+
+/// The length of the first statement, with its semicolon.
+fn statement(text: &[u8]) -> usize {
+    let mut place = 0;
+    while let Some(byte) = text.get(place) {
+        let rest = &text[place..];
+        place += match byte {
+            b';' => return place + 1,
+            b'\'' | b'"' | b'`' => quoted(rest, *byte),
+            b'#' => up_to(rest, b"\n"),
+            b'-' if rest.starts_with(b"-- ") => up_to(rest, b"\n"),
+            b'/' if rest.starts_with(b"/*") => up_to(rest, b"*/"),
+            _ => 1,
+        };
+    }
+    text.len()
+}
+
+fn quoted(text: &[u8], quote: u8) -> usize {
+    let mut place = 1;
+    while let Some(byte) = text.get(place) {
+        place += if *byte == b'\\' && quote != b'`' { 2 } else { 1 };
+        if *byte == quote {
+            break;
+        }
+    }
+    place.min(text.len())
+}
+
+fn up_to(text: &[u8], end: &[u8]) -> usize {
+    let found = text.windows(end.len()).position(|window| window == end);
+    found.map_or(text.len(), |place| place + end.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_a_statement_is_found_behind_quotes_and_comments() {
+        let file = b"SELECT ';''\\';' /* ; */, `;` -- ;\n; SELECT 2; # ;\nSELECT 3";
+        assert_eq!(behind(file, 1), b"SELECT 2; # ;\nSELECT 3");
+        assert_eq!(behind(file, 2), b"# ;\nSELECT 3");
+        assert_eq!(behind(file, 3), b"");
+        assert_eq!(behind(file, 9), b"");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [[step]]
-//! when = "running"            # before: the publisher has never run; running: ahead of live.sql; after: behind it
+//! when = "running"            # before: the publisher has never run; starting, running: ahead of live.sql; after
 //! on = "mysql"                # only where the device is of this product
 //! do = "sql"
 //! text = "INSERT INTO d.t VALUES {}"
@@ -32,6 +32,8 @@ pub struct Step {
 pub enum When {
     /// After `before.sql`: the publisher has not run yet.
     Before,
+    /// Everything has just been started, and may be copying.
+    Starting,
     /// Everything runs, and what was there before is copied; ahead of `live.sql`.
     Running,
     /// After `live.sql`.
@@ -77,6 +79,11 @@ pub enum Action {
     },
     /// Waits until the copy has come to the end of the device's log.
     CatchUp,
+    /// Waits until the copy of a table has as many rows as the device has in it.
+    Arrived {
+        /// `database.table`.
+        table: String,
+    },
     /// Waits until the worker has answered so many heartbeats more.
     Heartbeats {
         /// How many.

@@ -1,0 +1,3 @@
+SET NAMES gbk; USE plant; CREATE TABLE device (id INT PRIMARY KEY COMMENT '设备编号', kind ENUM('水泵','阀门','乗') DEFAULT '阀门', note VARCHAR(40) CHARACTER SET utf8mb4) DEFAULT CHARSET=gbk COMMENT='表 乗\\';
+INSERT INTO device VALUES (1,'水泵','房屋'),(2,'乗',NULL); ALTER TABLE old ADD COLUMN place VARCHAR(30) DEFAULT '誠' COMMENT '地点'; UPDATE old SET place='誠實';
+CREATE TABLE `订单` (`编号` INT PRIMARY KEY, `金额` DECIMAL(8,2)); INSERT INTO `订单` VALUES (1,2.5); RENAME TABLE `订单` TO `订单表`; INSERT INTO `订单表` VALUES (2,3);

@@ -1,0 +1,1 @@
+SET default_collation_for_utf8mb4=utf8mb4_general_ci; CREATE DATABASE shop; USE shop; CREATE TABLE note (id INT PRIMARY KEY, t VARCHAR(40)) CHARSET=utf8mb4; INSERT INTO note VALUES (1,'ss'),(2,'ß'); ALTER TABLE note ADD UNIQUE KEY (t); ALTER TABLE note ADD u VARCHAR(10) CHARACTER SET utf8mb4; UPDATE note SET u = t;

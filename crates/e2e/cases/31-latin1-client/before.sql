@@ -1,0 +1,1 @@
+SET NAMES latin1; CREATE DATABASE alt; USE alt; CREATE TABLE `Straﬂe` (id INT PRIMARY KEY, `Grˆﬂe` INT); INSERT INTO `Straﬂe` VALUES (1,1);

@@ -1,0 +1,13 @@
+USE app; INSERT INTO big (pid, v) VALUES (1,'a'),(2,'b'),(3,'c'),(1,'d');
+CREATE TABLE `app`.`_big_new` (id INT NOT NULL AUTO_INCREMENT, pid INT DEFAULT NULL, v VARCHAR(40) DEFAULT NULL, PRIMARY KEY (id), KEY pid (pid), CONSTRAINT _fk_p FOREIGN KEY (pid) REFERENCES parent (id));
+ALTER TABLE `app`.`_big_new` ADD COLUMN w INT DEFAULT 7, MODIFY v VARCHAR(60);
+CREATE TRIGGER `pt_osc_app_big_del` AFTER DELETE ON `app`.`big` FOR EACH ROW DELETE IGNORE FROM `app`.`_big_new` WHERE `app`.`_big_new`.`id` <=> OLD.`id`;
+CREATE TRIGGER `pt_osc_app_big_upd` AFTER UPDATE ON `app`.`big` FOR EACH ROW BEGIN DELETE IGNORE FROM `app`.`_big_new` WHERE !(OLD.`id` <=> NEW.`id`) AND `app`.`_big_new`.`id` <=> OLD.`id`; REPLACE INTO `app`.`_big_new` (`id`, `pid`, `v`) VALUES (NEW.`id`, NEW.`pid`, NEW.`v`); END;
+CREATE TRIGGER `pt_osc_app_big_ins` AFTER INSERT ON `app`.`big` FOR EACH ROW REPLACE INTO `app`.`_big_new` (`id`, `pid`, `v`) VALUES (NEW.`id`, NEW.`pid`, NEW.`v`);
+INSERT INTO big (pid, v) VALUES (2,'during'); UPDATE big SET v = 'changed' WHERE id = 2; DELETE FROM big WHERE id = 3;
+INSERT LOW_PRIORITY IGNORE INTO `app`.`_big_new` (`id`, `pid`, `v`) SELECT `id`, `pid`, `v` FROM `app`.`big` LOCK IN SHARE MODE /*pt-online-schema-change 4711 copy table*/;
+UPDATE big SET id = 50 WHERE id = 4; ANALYZE TABLE `app`.`_big_new` /* pt-online-schema-change */;
+RENAME TABLE `app`.`big` TO `app`.`_big_old`, `app`.`_big_new` TO `app`.`big`;
+SET foreign_key_checks=0; DROP TABLE IF EXISTS `app`.`_big_old`; SET foreign_key_checks=1;
+DROP TRIGGER IF EXISTS `app`.`pt_osc_app_big_del`; DROP TRIGGER IF EXISTS `app`.`pt_osc_app_big_upd`; DROP TRIGGER IF EXISTS `app`.`pt_osc_app_big_ins`;
+INSERT INTO big (pid, v, w) VALUES (1,'after',1); UPDATE big SET w = w + 1;

@@ -1,0 +1,1 @@
+USE df; SET div_precision_increment = 9; ALTER TABLE t ADD v DECIMAL(20,12) DEFAULT (1/3); ALTER TABLE t ADD w VARCHAR(40) DEFAULT (1/7); INSERT INTO t (id) VALUES (2);

@@ -1,0 +1,1 @@
+USE sh; DELETE FROM a WHERE id=1; UPDATE b SET id=20 WHERE id=12;

@@ -1,0 +1,1 @@
+USE q; INSERT INTO k SELECT id + 10, v FROM k; ALTER TABLE k ADD w INT; UPDATE k SET w = id;

@@ -1,0 +1,1 @@
+create database d; use d; create table p(a int primary key, b int, c varchar(20), key(b), key(c,a)) engine=InnoDB; create table c(x int primary key, y int, z varchar(20), foreign key(y) references p(b), foreign key(z) references p(c)); insert into p values(1,5,'a'),(2,5,'b'); insert into c values(1,5,'a'),(2,null,'b'); alter table c add w int; update c set w=1;
