@@ -42,6 +42,8 @@ pub enum Body<'a> {
     },
     /// A statement.
     Query(QueryEvent<'a>),
+    /// What the statement behind it computes with, in words: a value of its session that no statement says.
+    Variable(String),
     /// The transaction has committed.
     Xid,
     /// The XA transaction is prepared; or it has committed, in one phase.
@@ -81,6 +83,7 @@ impl<'a> Event<'a> {
             QUERY => query::read(self.data).map(Body::Query),
             3 => Ok(Body::Ignored), // STOP: the server shut down
             4 => parse_rotate(self.data),
+            5 | 13 | 14 => variable(self.code, self.data).map(Body::Variable),
             15 => Ok(Body::Ignored), // FORMAT_DESCRIPTION
             16 => Ok(Body::Xid),
             19 => Ok(Body::TableMap),
@@ -122,6 +125,28 @@ impl Event<'_> {
         inflate::event(self.code, self.data)
     }
 }
+
+/// INTVAR, RAND and USER_VAR.
+fn variable(code: u8, data: &[u8]) -> Result<String, BinlogError> {
+    const LAST_INSERT_ID: u8 = 1;
+    match code {
+        5 => {
+            let mut reader = Reader::new("INTVAR", data);
+            let kind = reader.u8()?;
+            Ok(if kind == LAST_INSERT_ID { "LAST_INSERT_ID()" } else { "INSERT_ID" }.to_owned())
+        }
+        13 => Ok("RAND()".to_owned()),
+        _ => {
+            let mut reader = Reader::new("USER_VAR", data);
+            let length = reader.u32()? as usize;
+            let name = reader.take(length)?;
+            Ok(format!("@{}", String::from_utf8_lossy(&name[..name.len().min(USER_VAR_MAX)])))
+        }
+    }
+}
+
+/// Bytes of a user variable's name, which may be 64 characters long.
+const USER_VAR_MAX: usize = 256;
 
 fn parse_rotate(data: &[u8]) -> Result<Body<'_>, BinlogError> {
     let mut reader = Reader::new("ROTATE", data);

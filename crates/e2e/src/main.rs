@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use tributary_e2e::cases::{self, Case, Known, Layout, Outcome, Pair, Run, Servers};
+use tributary_e2e::cases::{self, Case, Known, Layout, Outcome, Pair, Run, Servers, Way};
 
 /// Run the cases: SQL of applications, tools and bug reports, on every pairing and layout that each names.
 ///
@@ -202,6 +202,7 @@ fn line(
             "case": run.case.name,
             "pair": run.pair.to_string(),
             "layout": run.layout.name(),
+            "by_log": run.way == Way::Log,
             "verdict": verdict.to_string(),
             "mark": mark.word(),
             "known": reason,

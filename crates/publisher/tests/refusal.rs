@@ -66,6 +66,24 @@ async fn a_statement_in_the_log_stops_the_device() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_that_computes_with_a_variable_of_its_session_stops_the_device() {
+    for flavour in Flavour::ALL {
+        let lab = Lab::start(flavour).await;
+        lab.sql(&[
+            "CREATE DATABASE app",
+            "SET @start = 5",
+            // A view and an event say what they compute with: they are passed.
+            "CREATE EVENT app.e ON SCHEDULE EVERY @start HOUR DO SELECT 1",
+            "SET SESSION binlog_format='STATEMENT'",
+            "CREATE TABLE app.t (id INT PRIMARY KEY) SELECT @start AS id",
+        ])
+        .await;
+        let error = refused(&lab).await;
+        assert!(error.contains("computes with @start of its session"), "{flavour}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alter_in_two_phases_stops_the_device() {
     let lab = Lab::start(Flavour::MariaDb).await;
     lab.sql(&[

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::expectation::{Expectation, Layout, Pair};
+use super::expectation::{Expectation, Layout, Pair, Way};
 use super::steps::{self, Step};
 
 /// One folder.
@@ -33,6 +33,8 @@ pub struct Run<'c> {
     pub pair: Pair,
     /// The layout.
     pub layout: Layout,
+    /// How `before.sql` comes to the shard.
+    pub way: Way,
 }
 
 impl Case {
@@ -68,19 +70,21 @@ impl Case {
         read().with_context(|| format!("cannot read the case {name}"))
     }
 
-    /// Every pairing and layout that it names.
+    /// Every pairing, layout and way that it names.
     pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
-        let pairs = self.expectation.pairs.iter();
-        pairs.flat_map(move |&pair| {
-            let layouts = self.expectation.layouts.iter();
-            layouts.map(move |&layout| Run { case: self, pair, layout })
+        let Expectation { pairs, layouts, ways, .. } = &self.expectation;
+        pairs.iter().flat_map(move |&pair| {
+            layouts.iter().flat_map(move |&layout| {
+                ways.iter().map(move |&way| Run { case: self, pair, layout, way })
+            })
         })
     }
 }
 
 impl fmt::Display for Run<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.case.name, self.pair, self.layout.name())
+        write!(f, "{} {} {}", self.case.name, self.pair, self.layout.name())?;
+        if self.way == Way::Log { f.write_str(" by log") } else { Ok(()) }
     }
 }
 

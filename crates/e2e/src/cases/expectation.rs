@@ -81,6 +81,16 @@ impl FromStr for Layout {
     }
 }
 
+/// How what `before.sql` makes comes to the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// It was there before the publisher first started, and its log is lost.
+    Snapshot,
+    /// It is made while everything runs.
+    Log,
+}
+
 /// `expect.json`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,6 +101,9 @@ pub struct Expectation {
     /// The layouts to run in.
     #[serde(default = "one_layout")]
     pub layouts: Vec<Layout>,
+    /// The ways to run in.
+    #[serde(default = "one_way")]
+    pub ways: Vec<Way>,
     /// More arguments of the device's server.
     #[serde(default)]
     pub opts: Vec<String>,
@@ -128,6 +141,10 @@ fn one_layout() -> Vec<Layout> {
     vec![Layout::SchemaPerDevice]
 }
 
+fn one_way() -> Vec<Way> {
+    vec![Way::Snapshot]
+}
+
 fn yes() -> bool {
     true
 }
@@ -139,6 +156,7 @@ impl Expectation {
         Expectation {
             pairs: vec![Pair { device: flavour, shard: flavour }],
             layouts: one_layout(),
+            ways: one_way(),
             opts: Vec::new(),
             shard_opts: Vec::new(),
             verdict: "EQUAL".to_owned(),

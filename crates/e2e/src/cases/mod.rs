@@ -17,7 +17,7 @@ pub mod steps;
 mod verdict;
 
 pub use case::{Case, Run};
-pub use expectation::{Expectation, Layout, Pair};
+pub use expectation::{Expectation, Layout, Pair, Way};
 pub use known::Known;
 pub use run::{Outcome, run};
 pub use servers::Servers;

@@ -8,7 +8,7 @@ use tributary_testkit::audit::{self, Difference};
 use tributary_testkit::stack::{Service, Stack, StackOptions, built_binaries, connect};
 
 use super::case::{Case, Run};
-use super::expectation::{Expectation, Layout};
+use super::expectation::{Expectation, Layout, Way};
 use super::servers::Servers;
 use super::sql;
 use super::steps::{Action, Side, When, expand};
@@ -57,7 +57,7 @@ async fn on_servers(run: &Run<'_>, servers: &Servers, patience: Duration) -> Res
     let stack = Stack::around(&options, vec![device], vec![shard])?;
     let layout = run.layout;
     let mut rig = Rig { stack, patience, layout, is_worn: false, refused: Vec::new() };
-    let verdict = rig.play(run.case).await;
+    let verdict = rig.play(run.case, run.way).await;
     rig.stack.services().for_each(Service::kill);
     let Rig { mut stack, is_worn, refused, .. } = rig;
     if !is_worn && let (Some(device), Some(shard)) = (stack.devices.pop(), stack.shards.pop()) {
@@ -80,17 +80,19 @@ struct Rig {
 type Place = (u32, u64, Option<bool>, Option<String>);
 
 impl Rig {
-    async fn play(&mut self, case: &Case) -> Result<Verdict> {
+    async fn play(&mut self, case: &Case, way: Way) -> Result<Verdict> {
         let expectation = &case.expectation;
-        if let Some(before) = &case.before {
-            self.sql(Side::Device, before).await.context("before.sql")?;
-        }
-        self.steps(case, When::Before).await?;
-        if !expectation.empty && case.before.is_some() {
-            self.stack.devices[0].forget_log(self.patience).await?;
+        if way == Way::Snapshot {
+            self.before(case).await?;
+            if !expectation.empty && case.before.is_some() {
+                self.stack.devices[0].forget_log(self.patience).await?;
+            }
         }
         self.stack.launch()?;
         self.stack.workers[0].ready(Instant::now() + READY).await?;
+        if way == Way::Log {
+            self.before(case).await?;
+        }
         self.steps(case, When::Starting).await?;
         if case.before.is_some()
             && let Some(verdict) = self.settle().await?
@@ -107,6 +109,13 @@ impl Rig {
         }
         let verdict = self.compare(expectation).await?;
         Ok(if verdict == Verdict::Equal { self.told(expectation) } else { verdict })
+    }
+
+    async fn before(&mut self, case: &Case) -> Result<()> {
+        if let Some(before) = &case.before {
+            self.sql(Side::Device, before).await.context("before.sql")?;
+        }
+        self.steps(case, When::Before).await
     }
 
     async fn steps(&mut self, case: &Case, when: When) -> Result<()> {

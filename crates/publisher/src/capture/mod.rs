@@ -10,6 +10,7 @@
 //! | TABLE_MAP | compiled once per definition, kept until the file ends |
 //! | TRANSACTION_PAYLOAD | its events one after another, as if each had been read from the log |
 //! | MariaDB's compressed events | what they are without compression |
+//! | INTVAR, RAND, USER_VAR | belongs to the statement behind it: nothing for a view and for code, which say it themselves; another definition is refused |
 //! | rows | kept until the transaction ends or is large; then values that are too large ahead in pieces, the rest into the batch's columns; a batch that is full is sealed, the transaction goes on in the next |
 //! | QUERY with DDL | a statement; a transaction of its own, except within CREATE TABLE … SELECT |
 //! | QUERY with row changes | refused: `binlog_format` is not ROW |
@@ -180,6 +181,8 @@ pub struct Capture {
     server: Server,
     /// An event that is not at its end.
     opened: Option<Opened>,
+    /// A value of its session that the statement to come computes with.
+    variable: Option<String>,
     message_bytes_max: usize,
     body_bytes_soft: usize,
     system_time_zone: String,
@@ -227,6 +230,7 @@ impl Capture {
             pass_until: None,
             server: Server::MySql,
             opened: None,
+            variable: None,
             message_bytes_max,
             body_bytes_soft,
             system_time_zone,
@@ -249,6 +253,10 @@ impl Capture {
             Body::Rotate { file, offset } => return self.rotate(&file, offset),
             Body::Gtid { .. } => self.gtid(log, body),
             Body::Query(query) => self.query(log, &query, sealed),
+            Body::Variable(name) => {
+                self.variable = Some(name);
+                Ok(())
+            }
             Body::Xid => self.commit(log, sealed),
             Body::XaPrepare { xid, one_phase } => self.prepare(log, &xid, one_phase, sealed),
             Body::TableMap | Body::Rows => self.content(log, sealed),

@@ -15,10 +15,11 @@ impl Capture {
         sealed: &mut Vec<Seal>,
     ) -> Result<(), CaptureError> {
         use tributary_schema::Statement as Class;
+        let variable = self.variable.take();
         match tributary_schema::classify(query.sql, SqlMode(query.sql_mode)) {
             Class::Transaction(kind) => self.control(log, kind, sealed),
             Class::Dml { verb } => Err(self.event_error(BinlogError::Setting(format!(
-                "{verb} was logged as a statement, not as rows: run SET GLOBAL binlog_format='ROW' on the device, and reconnect its applications"
+                "{verb} was logged as a statement, not as rows: run SET GLOBAL binlog_format='ROW' on the device, and reconnect its applications; where it changes a table of MariaDB that is versioned by transaction id, which is always logged so, ALTER TABLE … DROP SYSTEM VERSIONING"
             )))),
             Class::Ignored { .. } => self.ignored(log),
             // Its rows follow, and then the commit.
@@ -28,10 +29,13 @@ impl Capture {
             }
             Class::Ddl(_) | Class::Routine { .. } | Class::Unknown { .. } => {
                 if self.open.as_ref().is_some_and(|open| open.begun) {
-                    return self.content(log, sealed);
+                    return match variable {
+                        None => self.content(log, sealed),
+                        Some(name) => Err(self.depends_on(&name)),
+                    };
                 }
                 // Not within BEGIN, the statement is the transaction.
-                self.statement(log, query, sealed)?;
+                self.statement(log, query, variable.as_deref(), sealed)?;
                 self.commit(log, sealed)
             }
         }
@@ -112,11 +116,19 @@ impl Capture {
         }
     }
 
-    /// Carries a statement as one change of the open transaction.
+    fn depends_on(&self, variable: &str) -> CaptureError {
+        self.event_error(BinlogError::Unsupported(format!(
+            "a definition computes with {variable} of its session, which is another value at the shard: write the value itself into the statement; for what is in the log already, the device needs a new snapshot"
+        )))
+    }
+
+    /// Carries a statement as one change of the open transaction. `variable` is what it computes with, if the log
+    /// says so.
     pub(super) fn statement(
         &mut self,
         log: &LogEvent<'_>,
         query: &QueryEvent<'_>,
+        variable: Option<&str>,
         sealed: &mut Vec<Seal>,
     ) -> Result<(), CaptureError> {
         if !self.tell()? {
@@ -150,7 +162,10 @@ impl Capture {
             remedy: refusal.remedy.to_owned(),
             needs_snapshot: refusal.needs_snapshot,
         })?;
-        self.carry_statement(&self.carried(log, query, carriage), sealed)
+        match variable.filter(|_| is_computed_once(&class)) {
+            None => self.carry_statement(&self.carried(log, query, carriage), sealed),
+            Some(name) => Err(self.depends_on(name)),
+        }
     }
 
     fn carry_statement(
@@ -215,4 +230,11 @@ impl Capture {
         }
         statement
     }
+}
+
+/// Whether the values that a statement computes with are part of what it leaves. A view computes them anew whenever it
+/// is read, and code is kept as it is written.
+fn is_computed_once(class: &tributary_schema::Statement) -> bool {
+    use tributary_schema::Statement as Class;
+    matches!(class, Class::Ddl(ddl) if !matches!(ddl.kind, DdlKind::CreateView | DdlKind::AlterView))
 }

@@ -128,7 +128,7 @@ impl Capture {
         let body = log.event.parse().map_err(|source| self.event_error(source))?;
         match body {
             Body::TableMap => self.table_map(log.event.data),
-            Body::Query(query) => self.statement(log, &query, sealed),
+            Body::Query(query) => self.statement(log, &query, None, sealed),
             _ => self.rows(log, sealed),
         }
     }

@@ -13,6 +13,7 @@ mod defaults;
 mod engine;
 pub mod fingerprint;
 pub mod mode;
+mod rename;
 mod run;
 mod snapshot;
 

@@ -3,6 +3,7 @@
 
 use crate::apply::Target;
 use crate::ddl::defaults::Defaults;
+use crate::ddl::rename::{self, Renaming};
 use crate::ddl::{DdlError, charset, collation, mapped, mode};
 use crate::mapping;
 use crate::pass::Order;
@@ -54,7 +55,19 @@ pub(super) async fn execute_as(
         reason: format!("a statement cannot be given the target's database names: {error}"),
         remedy: "make the change at the shard by hand, then release the device with --skip-statement".to_owned(),
     }))?;
-    let sql = with_own_collation(target.session.server(), header, order, sql);
+    let mut sql = with_own_collation(target.session.server(), header, order, sql);
+    if header.source.starts_with("mariadb-") {
+        let (session, default) = (&mut target.session, &statement.database);
+        let renaming = rename::of_what_is_there(session, &order.ddl, default, name).await;
+        match renaming.map_err(DdlError::Bookkeeping)? {
+            Renaming::Whole => {}
+            Renaming::Part(rest) => sql = rest.into_bytes(),
+            Renaming::Nothing => {
+                tracing::info!(%device, "RENAME TABLE of what is not at the target is passed: of temporary tables");
+                return Ok(());
+            }
+        }
+    }
     let context = Context { device, header, order, name };
     let outcome = run(target, &context, sql).await;
     target.catalog.clear();

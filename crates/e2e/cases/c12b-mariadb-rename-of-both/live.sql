@@ -1,0 +1,1 @@
+use d; create temporary table t(a int); rename table t to t2, k to k2; insert into k2 values(2); rename table d.k2 to d.k, d.t2 to d.t; rename table a to m, b to a, m to b; insert into a values(6); insert into b values(7); create temporary table x(a int); rename table if exists nothing to nowhere, x to y; insert into k values(3);

@@ -1,0 +1,11 @@
+USE sakila;
+UPDATE film SET film_id = 100 WHERE film_id = 1;
+UPDATE language SET language_id = 9 WHERE language_id = 2;
+DELETE FROM rental WHERE rental_id = 1;
+UPDATE rental SET rental_id = 77 WHERE rental_id = 2;
+UPDATE store SET store_id = 5 WHERE store_id = 2;
+BEGIN; INSERT INTO rental (rental_date,inventory_id,customer_id,staff_id) VALUES (NOW(),4,3,1); INSERT INTO payment (customer_id,staff_id,rental_id,amount,payment_date) VALUES (3,1,LAST_INSERT_ID(),4.99,NOW()); UPDATE rental SET return_date=NOW() WHERE return_date IS NULL LIMIT 2; COMMIT;
+DELETE FROM film_actor WHERE film_id = 100; UPDATE film SET title = 'ACADEMY', description = 'new' WHERE film_id = 100; INSERT INTO film (title,language_id) VALUES ('ZORRO ARK',1);
+ALTER TABLE film ADD COLUMN replacement_cost DECIMAL(5,2) NOT NULL DEFAULT 19.99 AFTER length; ALTER TABLE customer ADD CONSTRAINT uq_email UNIQUE (email), MODIFY email VARCHAR(100);
+CREATE TABLE film_category (film_id SMALLINT UNSIGNED NOT NULL, category_id TINYINT UNSIGNED NOT NULL, PRIMARY KEY (film_id, category_id), CONSTRAINT fk_film_category_film FOREIGN KEY (film_id) REFERENCES film (film_id) ON DELETE RESTRICT ON UPDATE CASCADE, CONSTRAINT fk_film_category_category FOREIGN KEY (category_id) REFERENCES category (category_id) ON DELETE CASCADE ON UPDATE CASCADE);
+INSERT INTO film_category SELECT film_id, category_id FROM film, category; UPDATE film SET film_id = 101 WHERE film_id = 100; DELETE FROM category WHERE category_id = 2;

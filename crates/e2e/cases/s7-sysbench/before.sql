@@ -1,0 +1,6 @@
+CREATE DATABASE sbtest; USE sbtest;
+CREATE TABLE sbtest1(id INTEGER NOT NULL AUTO_INCREMENT, k INTEGER DEFAULT '0' NOT NULL, c CHAR(120) DEFAULT '' NOT NULL, pad CHAR(60) DEFAULT '' NOT NULL, PRIMARY KEY (id)) /*! ENGINE = innodb */;
+CREATE TABLE sbtest2(id INTEGER NOT NULL, k INTEGER DEFAULT '0' NOT NULL, c CHAR(120) DEFAULT '' NOT NULL, pad CHAR(60) DEFAULT '' NOT NULL, PRIMARY KEY (id)) /*! ENGINE = innodb */ ;
+CREATE TABLE n (n INT PRIMARY KEY); INSERT INTO n VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9);
+INSERT INTO sbtest1(k, c, pad) SELECT (a.n * 37 + b.n * 11 + c.n * 7 + d.n) % 5000, CONCAT(REPEAT('83868641912-', 9), a.n, b.n, c.n, d.n), REPEAT('67847967377-', 5) FROM n a, n b, n c, n d; CREATE INDEX k_1 ON sbtest1(k);
+INSERT INTO sbtest2 SELECT id, k, c, pad FROM sbtest1 WHERE id <= 2000; CREATE INDEX k_2 ON sbtest2(k);
