@@ -23,6 +23,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         ["-p", "tributary-e2e", "-p", "tributary-publisher", "-p", "tributary-sync-worker"];
     step::run("build", &mut step::cargo(["build", "--bins"].iter().chain(&packages)))?;
     let program = step::target_directory().join("debug/tributary-cases");
+    eprintln!("== cases: cargo xtask cases {}", arguments.rest.join(" "));
     let status = Command::new(program).args(&arguments.rest).status()?;
     if !status.success() {
         bail!("cases ended with {status}");

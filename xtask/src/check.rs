@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::{step, test};
+use crate::{cases, step, test};
 
-/// Run everything that continuous integration runs: format, lints, dependencies, tests, another decoder.
+/// Run everything that continuous integration runs: format, lints, dependencies, tests, cases, another decoder.
 #[derive(Args)]
 #[command(after_help = "\
 Stops at the first step that fails and shows its command.
@@ -34,9 +34,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     test::run(&test::Arguments { rest: Vec::new() })?;
+    // Half of the cases one day, the other half the next.
+    let share = format!("{}/2", days() % 2);
+    cases::run(&cases::Arguments { rest: vec!["--share".to_owned(), share] })?;
     // Not in the workspace: see there.
     let manifest = "crates/differential/Cargo.toml";
     let mut differential = step::cargo(["test", "--locked", "--manifest-path", manifest]);
     differential.arg("--target-dir").arg(step::target_directory());
     step::run("our decoder beside another", &mut differential)
+}
+
+/// Days since 1970.
+fn days() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    since.as_secs() / (24 * 3600)
 }

@@ -8,4 +8,4 @@ BEGIN; INSERT INTO rental (rental_date,inventory_id,customer_id,staff_id) VALUES
 DELETE FROM film_actor WHERE film_id = 100; UPDATE film SET title = 'ACADEMY', description = 'new' WHERE film_id = 100; INSERT INTO film (title,language_id) VALUES ('ZORRO ARK',1);
 ALTER TABLE film ADD COLUMN replacement_cost DECIMAL(5,2) NOT NULL DEFAULT 19.99 AFTER length; ALTER TABLE customer ADD CONSTRAINT uq_email UNIQUE (email), MODIFY email VARCHAR(100);
 CREATE TABLE film_category (film_id SMALLINT UNSIGNED NOT NULL, category_id TINYINT UNSIGNED NOT NULL, PRIMARY KEY (film_id, category_id), CONSTRAINT fk_film_category_film FOREIGN KEY (film_id) REFERENCES film (film_id) ON DELETE RESTRICT ON UPDATE CASCADE, CONSTRAINT fk_film_category_category FOREIGN KEY (category_id) REFERENCES category (category_id) ON DELETE CASCADE ON UPDATE CASCADE);
-INSERT INTO film_category SELECT film_id, category_id FROM film, category; UPDATE film SET film_id = 101 WHERE film_id = 100; DELETE FROM category WHERE category_id = 2;
+INSERT INTO film_category SELECT film_id, category_id FROM film, category; UPDATE film SET film_id = 200 WHERE film_id = 100; DELETE FROM category WHERE category_id = 2;

@@ -1,6 +1,7 @@
 //! Who alters the tables of a seed while they are written to.
 
 use super::Progress;
+use super::kinds::Kinds;
 use super::writer::Session;
 use anyhow::Result;
 use fastrand::Rng;
@@ -23,13 +24,19 @@ pub(super) async fn alter(
     mut random: Rng,
     alterations: u64,
     progress: Arc<Progress>,
+    kinds: Arc<Kinds>,
 ) -> Result<()> {
     let mut session = Session::open(&url, &database, progress).await?;
     let mut added: Vec<(&str, String)> = Vec::new();
+    let mut drawn = Rng::with_seed(random.u64(..));
     for n in 0..alterations {
-        for statement in statements(&mut random, n, &mut added) {
+        let statements = match kinds.alteration(&mut drawn) {
+            Some(statement) => vec![statement],
+            None => statements(&mut random, n, &mut added),
+        };
+        for statement in statements {
             // What comes after builds on it.
-            if !session.run(&statement).await? {
+            if !session.run(&kinds.typed(&statement, &mut drawn)).await? {
                 break;
             }
         }

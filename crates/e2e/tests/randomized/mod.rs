@@ -10,14 +10,17 @@
 //! begins like that again, and a part of the deaths takes the log away: then everything is copied anew
 //! while it is written to, altered and killed.
 //!
-//! `TRIBUTARY_SEED` is the first seed, `TRIBUTARY_SEEDS` how many.
+//! `TRIBUTARY_SEED` is the first seed, `TRIBUTARY_SEEDS` how many; `TRIBUTARY_KINDS` which kinds of tables and
+//! statements they have beside the usual ones ([`kinds`]).
 
 mod alter;
+mod kinds;
 mod writer;
 
 use crate::lab::{DEADLINE, all_equal, arrived, options, progress, seed, workloads};
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
+use kinds::{Kind, Kinds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -59,8 +62,12 @@ fn seeds() -> std::ops::Range<u64> {
 
 async fn copies_end_equal() -> Result<()> {
     let mut options = options(&[MySql, MariaDb], &[MySql, MariaDb], 2)?;
+    let kinds = kinds::wanted()?;
     options.durable = false;
     options.lease_ttl_seconds = 3;
+    if kinds.contains(&Kind::Folded) {
+        options.device_arguments.push("--lower-case-table-names=1".to_owned());
+    }
     // Slow enough that tables are altered while a part of them is copied.
     options.publisher_sections = "[snapshot]\nrows_per_second = 8000\n".to_owned();
     let mut stack = Stack::servers(&options)?;
@@ -73,7 +80,7 @@ async fn copies_end_equal() -> Result<()> {
     stack.ready(DEADLINE).await?;
     for seed in seeds() {
         let began = std::time::Instant::now();
-        let said = one_seed(&mut stack, seed)
+        let said = one_seed(&mut stack, seed, &kinds)
             .await
             .with_context(|| format!("TRIBUTARY_SEED={seed} TRIBUTARY_SEEDS=1"))?;
         println!("seed {seed}: {said}, {:.1} s", began.elapsed().as_secs_f32());
@@ -81,7 +88,7 @@ async fn copies_end_equal() -> Result<()> {
     all_equal(&stack, background).await
 }
 
-async fn one_seed(stack: &mut Stack, seed: u64) -> Result<String> {
+async fn one_seed(stack: &mut Stack, seed: u64, kinds: &[Kind]) -> Result<String> {
     let mut random = Rng::with_seed(seed);
     let nth = usize::from(seed % 2 == 1);
     let database = format!("seed_{seed}");
@@ -91,11 +98,16 @@ async fn one_seed(stack: &mut Stack, seed: u64) -> Result<String> {
     if way == Start::Snapshot {
         stack.devices[nth].publisher.kill();
     }
-    writer::create(&url, &database, &mut random).await?;
+    // Drawn apart, so that a seed means the same with other kinds.
+    let mut drawn = Rng::with_seed(!seed);
+    let flavour = stack.devices[nth].server.flavour();
+    let kinds = Arc::new(Kinds::new(kinds, flavour, &mut drawn));
+    writer::create(&url, &database, &mut random, &kinds).await?;
     if way == Start::Snapshot {
         let (url, database, random) = (url.clone(), database.clone(), random.fork());
         let before = Arc::new(Progress::default());
-        writer::write(url, database, random, TRANSACTIONS_BEFORE, before).await?;
+        let kinds = Arc::clone(&kinds);
+        writer::write(url, database, random, TRANSACTIONS_BEFORE, before, kinds).await?;
         stack.devices[nth].forget_log(DEADLINE).await?;
         stack.devices[nth].publisher.start()?;
     }
@@ -103,7 +115,8 @@ async fn one_seed(stack: &mut Stack, seed: u64) -> Result<String> {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..WRITERS {
         let (url, database, random) = (url.clone(), database.clone(), random.fork());
-        tasks.spawn(writer::write(url, database, random, TRANSACTIONS, Arc::clone(&progress)));
+        let (progress, kinds) = (Arc::clone(&progress), Arc::clone(&kinds));
+        tasks.spawn(writer::write(url, database, random, TRANSACTIONS, progress, kinds));
     }
     let altering = random.fork();
     tasks.spawn(alter::alter(
@@ -112,6 +125,7 @@ async fn one_seed(stack: &mut Stack, seed: u64) -> Result<String> {
         altering,
         ALTERATIONS,
         Arc::clone(&progress),
+        Arc::clone(&kinds),
     ));
     let deaths = kill(stack, nth, &mut random, &progress, &mut tasks).await?;
     while let Some(ended) = tasks.join_next().await {

@@ -1,6 +1,7 @@
 //! The tables of a seed, and the transactions on them.
 
 use super::Progress;
+use super::kinds::Kinds;
 use anyhow::{Context, Result};
 use fastrand::Rng;
 use mysql_async::prelude::Queryable;
@@ -60,7 +61,12 @@ impl Session {
 }
 
 /// Makes the database and its tables.
-pub(super) async fn create(url: &str, database: &str, random: &mut Rng) -> Result<()> {
+pub(super) async fn create(
+    url: &str,
+    database: &str,
+    random: &mut Rng,
+    kinds: &Kinds,
+) -> Result<()> {
     let mut conn = Conn::new(Opts::from_url(url)?).await?;
     let text = COLLATIONS[random.usize(..COLLATIONS.len())];
     let other = COLLATIONS[random.usize(..COLLATIONS.len())];
@@ -77,6 +83,9 @@ pub(super) async fn create(url: &str, database: &str, random: &mut Rng) -> Resul
     ] {
         conn.query_drop(&statement).await.with_context(|| statement.clone())?;
     }
+    for statement in kinds.tables() {
+        conn.query_drop(&statement).await.with_context(|| statement.clone())?;
+    }
     Ok(conn.disconnect().await?)
 }
 
@@ -87,18 +96,24 @@ pub(super) async fn write(
     mut random: Rng,
     transactions: u64,
     progress: Arc<Progress>,
+    kinds: Arc<Kinds>,
 ) -> Result<()> {
     let mut session = Session::open(&url, &database, progress).await?;
+    let mut drawn = Rng::with_seed(random.u64(..));
+    let mut next = |random: &mut Rng, alone| {
+        let statement = kinds.statement(&mut drawn, alone).unwrap_or_else(|| statement(random));
+        kinds.typed(&statement, &mut drawn)
+    };
     for _ in 0..transactions {
         let alone = random.u32(..4) == 0;
         if !alone {
             session.run("BEGIN").await?;
         }
         for _ in 0..random.u32(1..=if alone { 1 } else { 6 }) {
-            session.run(&statement(&mut random)).await?;
+            session.run(&next(&mut random, alone)).await?;
             if !alone && random.u32(..10) == 0 {
                 session.run("SAVEPOINT s").await?;
-                session.run(&statement(&mut random)).await?;
+                session.run(&next(&mut random, alone)).await?;
                 session.run("ROLLBACK TO s").await?;
             }
         }
