@@ -5,6 +5,7 @@ mod deaths;
 mod filter;
 mod isolation;
 mod lab;
+mod links;
 mod merged;
 mod oracle;
 mod randomized;

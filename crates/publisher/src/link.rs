@@ -23,6 +23,8 @@ pub struct Link {
     inbox: String,
     answers: Subscriber,
     connects: watch::Receiver<u64>,
+    /// The connection that [`Answer::Connected`] last told of, by its number.
+    connection: u64,
     last_error: Arc<Mutex<Option<String>>>,
     changes: String,
     heartbeats: String,
@@ -52,6 +54,10 @@ pub enum Answer {
 const MAX_PAYLOAD_DEFAULT: usize = 1 << 20;
 /// Between two looks at why no connection comes about.
 const INQUIRY_INTERVAL: Duration = Duration::from_secs(60);
+/// After so long without a word the client asks whether the server is there, and gives up the third time. A
+/// large message may keep a thin link for minutes, and a ping stands behind it; a link that is silent sooner
+/// than it should be is found by the session.
+const PING: Duration = Duration::from_secs(240);
 const HEARTBEAT_TOKEN: &str = "heartbeat";
 
 #[derive(Deserialize)]
@@ -101,7 +107,21 @@ impl Link {
         let answers =
             client.subscribe(format!("{inbox}.*")).await.map_err(|error| failed(&error))?;
         let (changes, heartbeats) = (device.changes_subject(), device.heartbeat_subject());
-        Ok(Self { client, inbox, answers, connects, last_error, changes, heartbeats })
+        let connection = 0;
+        Ok(Self { client, inbox, answers, connects, connection, last_error, changes, heartbeats })
+    }
+
+    /// The number of the connection that stands, or stood last.
+    fn number(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Breaks a connection that has long been silent, and makes another.
+    pub async fn reconnect(&self, why: &'static str) {
+        tracing::info!(why, "the link is silent; making the connection to NATS anew");
+        if let Err(error) = self.client.force_reconnect().await {
+            tracing::debug!(%error, "no new connection");
+        }
     }
 
     /// True while the connection stands.
@@ -135,9 +155,10 @@ impl Link {
     }
 
     /// What is not sent is not acknowledged, so an error here needs no handling of its own: the window's
-    /// deadline or the next heartbeat follows. While disconnected nothing is queued.
+    /// deadline or the next heartbeat follows. While disconnected nothing is queued, and on a connection that
+    /// nobody was told of nothing is sent: what was on its way before goes first.
     async fn send(&self, subject: &str, reply: String, payload: Bytes) {
-        if !self.is_connected() {
+        if !self.is_connected() || self.number() != self.connection {
             return;
         }
         if let Err(error) = self.client.publish_with_reply(subject.to_owned(), reply, payload).await
@@ -150,7 +171,12 @@ impl Link {
     pub async fn answer(&mut self) -> Answer {
         loop {
             tokio::select! {
-                Ok(()) = self.connects.changed() => return Answer::Connected,
+                // What the old connection has not carried goes before anything that is new.
+                biased;
+                Ok(()) = self.connects.changed() => {
+                    self.connection = self.number();
+                    return Answer::Connected;
+                }
                 message = self.answers.next() => {
                     let Some(message) = message else {
                         // Only a closed client ends a subscription, and nobody closes this one.
@@ -269,7 +295,7 @@ async fn options(config: &NatsConfig, device: &DeviceId) -> Result<ConnectOption
     let mut options = ConnectOptions::new()
         .name(format!("tributary-publisher {device}"))
         .custom_inbox_prefix(device.inbox_prefix())
-        .ping_interval(Duration::from_secs(10))
+        .ping_interval(PING)
         .reconnect_delay_callback(delays());
     if let Some((user, password)) = config.login() {
         options = options.user_and_password(user, password);

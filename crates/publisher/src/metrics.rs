@@ -9,6 +9,7 @@ const BATCHES: &str = "tributary_publisher_batches_published_total";
 const BYTES: &str = "tributary_publisher_bytes_published_total";
 const BINLOG_BYTES: &str = "tributary_publisher_binlog_bytes_read_total";
 const SPOOLED: &str = "tributary_publisher_events_spooled_total";
+const BYTES_SENT: &str = "tributary_publisher_bytes_sent_total";
 const RESENDS: &str = "tributary_publisher_resends_total";
 const REWINDS: &str = "tributary_publisher_rewinds_total";
 const SESSIONS: &str = "tributary_publisher_sessions_total";
@@ -53,7 +54,11 @@ pub fn describe(device: &DeviceId) {
     describe_counter!(BYTES, "Bytes of messages that JetStream has acknowledged");
     describe_counter!(BINLOG_BYTES, "Bytes of binlog events read");
     describe_counter!(SPOOLED, "Events over 1 MiB, set aside in state.dir while they are read");
-    describe_counter!(RESENDS, "Times that everything in flight was sent again");
+    describe_counter!(BYTES_SENT, "Bytes of messages sent, those that were sent again included");
+    describe_counter!(
+        RESENDS,
+        "Times that what is in flight was sent again: after a new connection, a refusal, or a time-out"
+    );
     describe_counter!(REWINDS, "Times that publishing went back to the target's watermark");
     describe_counter!(SESSIONS, "Connections made to the source's binlog");
     describe_gauge!(NATS_CONNECTED, "1 while connected to NATS");
@@ -97,12 +102,15 @@ pub fn describe(device: &DeviceId) {
         BYTES,
         BINLOG_BYTES,
         SPOOLED,
-        RESENDS,
+        BYTES_SENT,
         REWINDS,
         SESSIONS,
         CHECKPOINT_FAILURES,
     ] {
         counter!(counter).absolute(0);
+    }
+    for why in ["connection", "refusal", "timeout"] {
+        counter!(RESENDS, "why" => why).absolute(0);
     }
     for counter in [SNAPSHOT_ROWS, SNAPSHOT_REPEATS] {
         counter!(counter).absolute(0);
@@ -176,8 +184,13 @@ pub fn spooled() {
 }
 
 /// Everything in flight is sent again.
-pub fn resent() {
-    counter!(RESENDS).increment(1);
+pub fn resent(why: &'static str) {
+    counter!(RESENDS, "why" => why).increment(1);
+}
+
+/// A message leaves.
+pub fn sent(bytes: usize) {
+    counter!(BYTES_SENT).increment(bytes as u64);
 }
 
 /// Publishing goes back to the watermark.

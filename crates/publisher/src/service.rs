@@ -47,6 +47,7 @@ pub async fn run(
         retention: Watch::default(),
         ledger: Ledger::default(),
         credit: Credit::new(u64::from(config.publish.credit_mib) << 20),
+        pace: None,
         config,
         device,
         link,

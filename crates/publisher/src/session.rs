@@ -7,7 +7,9 @@ use crate::credit::Credit;
 use crate::filter::{Filter, Remembered, agree::agree};
 use crate::link::{Answer, Link};
 use crate::metrics::{self, Stage};
+use crate::pace::Pace;
 use crate::retention::{Ledger, Standing, Watch};
+use crate::silence::Silence;
 use crate::snapshot::{self, Ask, Coordinator};
 use crate::source::{Facts, Source};
 use crate::start::Cloud;
@@ -46,6 +48,8 @@ pub struct Agent {
     pub ledger: Ledger,
     /// How much more may be published before some of it is applied.
     pub credit: Credit,
+    /// What the link carries, as the last attempt learnt it.
+    pub pace: Option<Pace>,
     /// The filter as the checkpoint remembers it.
     pub filter: Remembered,
     /// The last attempt ended because the cloud asked for what the stream has lost.
@@ -84,6 +88,9 @@ struct Flow<'a> {
     heartbeat_at: Instant,
     mark_at: Instant,
     resend_at: Option<Instant>,
+    /// A batch was refused: what is stored behind it is in the wrong place.
+    refused: bool,
+    silence: Silence,
     checkpoint_at: Option<Instant>,
     answered: bool,
     /// So much is published and not applied that nothing more is.
@@ -139,7 +146,9 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let capture = Capture::new(header, from, resume, message_bytes_max, soft, zone, narrowed)
         .with_account(origin.gtids, pass_until, snapshot.clone(), log);
     let snapshot = snapshot.map(|cursor| start_snapshot(agent, &facts, filter, cursor));
-    let window = Window::new(publish.window_batches).of_run(agent.run);
+    let fresh = || Pace::new(publish.batch_bytes, publish.ack_timeout());
+    let pace = agent.pace.take().unwrap_or_else(fresh);
+    let window = Window::new(publish.window_batches, pace).of_run(agent.run);
     agent.credit.restart(from);
     metrics::unapplied(agent.credit.bytes());
     metrics::session();
@@ -164,6 +173,8 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
         heartbeat_at: now,
         mark_at: now + MARK_INTERVAL,
         resend_at: None,
+        refused: false,
+        silence: Silence::new(now.into_std()),
         checkpoint_at: None,
         answered: false,
         waits_for_credit: false,
@@ -228,6 +239,12 @@ pub(crate) fn cloud(reply: HeartbeatReply) -> Cloud {
 
 impl Flow<'_> {
     async fn run(mut self) -> Result<End, Error> {
+        let end = self.go().await;
+        self.agent.pace = Some(self.window.into_pace());
+        end
+    }
+
+    async fn go(&mut self) -> Result<End, Error> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -240,6 +257,7 @@ impl Flow<'_> {
             }
             tokio::select! {
                 answer = self.agent.link.answer() => {
+                    self.silence.broken(Instant::now().into_std());
                     if let Some(end) = self.on_answer(answer)? {
                         return Ok(end);
                     }
@@ -260,6 +278,7 @@ impl Flow<'_> {
     /// Flush by pressure: at once when nothing is in flight, else when a batch is full or the one in
     /// flight returns. An idle device waits for nobody; a loaded one sends few, full batches.
     async fn send_what_may_go(&mut self) -> Result<(), Error> {
+        self.send_window().await;
         while self.window.has_room() && self.has_credit() {
             let seal = match self.ready.pop_front() {
                 Some(seal) => seal,
@@ -267,17 +286,29 @@ impl Flow<'_> {
                 None => break,
             };
             self.agent.ledger.sealed(seal.header.end, seal.header.commit_time_first_us);
-            let end = seal.header.end;
-            let (ticket, message) = self.window.push(seal);
-            self.agent.credit.published(end, message.len());
+            self.agent.credit.published(seal.header.end, seal.message.len());
             metrics::unapplied(self.agent.credit.bytes());
-            self.agent.link.publish(ticket, message).await;
             metrics::sealed();
+            self.window.push(seal);
             metrics::in_flight(self.window.len());
-            self.await_acknowledgement();
+            self.send_window().await;
+            self.capture.set_batch_bytes(self.window.pace().body_bytes());
             self.mark_at = Instant::now() + MARK_INTERVAL;
         }
         Ok(())
+    }
+
+    /// Sends what the window holds and the link has room for.
+    async fn send_window(&mut self) {
+        let mut sent = false;
+        while let Some((ticket, message)) = self.window.next(Instant::now().into_std()) {
+            metrics::sent(message.len());
+            self.agent.link.publish(ticket, message).await;
+            sent = true;
+        }
+        if sent {
+            self.await_acknowledgement();
+        }
     }
 
     /// False while too much of what was published is not applied. Then the cloud is asked more often, so
@@ -305,15 +336,16 @@ impl Flow<'_> {
             return Ok(());
         }
         let mut sealed = Vec::new();
-        let bytes_soft = self.agent.config.publish.batch_bytes;
+        let bytes_soft = self.window.pace().body_bytes();
         snapshot.answer(&mut self.capture, bytes_soft, &mut sealed)?;
         self.ready.extend(sealed);
         Ok(())
     }
 
     fn await_acknowledgement(&mut self) {
-        let deadline = Instant::now() + self.agent.config.publish.ack_timeout();
-        self.resend_at = (!self.window.is_empty()).then_some(deadline);
+        let now = Instant::now();
+        self.silence.awaited(now.into_std());
+        self.resend_at = (!self.window.is_empty()).then(|| now + self.window.timeout());
     }
 
     async fn on_event(&mut self, mut event: TailEvent) -> Result<(), Error> {
@@ -353,15 +385,18 @@ impl Flow<'_> {
     fn on_answer(&mut self, answer: Answer) -> Result<Option<End>, Error> {
         Ok(match answer {
             Answer::Stored(ticket) => {
-                if let Some(progress) = self.window.acknowledge(ticket) {
+                let now = Instant::now().into_std();
+                if let Some(progress) = self.window.acknowledge(ticket, now) {
                     self.on_progress(progress);
                 }
+                self.capture.set_batch_bytes(self.window.pace().body_bytes());
                 None
             }
             Answer::Refused { ticket, reason } => {
                 if self.window.is_current(ticket) {
                     tracing::warn!(device = %self.agent.device, reason, "a batch was not stored; sending again");
                     self.resend_at = Some(Instant::now() + REFUSED_PAUSE);
+                    self.refused = true;
                 }
                 None
             }
@@ -371,7 +406,13 @@ impl Flow<'_> {
             }
             Answer::Connected => {
                 // What was on its way when the line broke may be lost.
-                self.resend_at = (!self.window.is_empty()).then(Instant::now);
+                if !self.window.is_empty() {
+                    tracing::debug!(batches = self.window.len(), "sending again");
+                    metrics::resent("connection");
+                }
+                self.window.reconnected();
+                self.refused = false;
+                self.await_acknowledgement();
                 self.heartbeat_at = Instant::now();
                 None
             }
@@ -404,6 +445,13 @@ impl Flow<'_> {
             self.agent.credit.applied(applied.position);
             metrics::unapplied(self.agent.credit.bytes());
             metrics::lag(&self.agent.device, applied.lag_us);
+            let is_ours = applied.source == self.facts.identity;
+            let now = Instant::now().into_std();
+            if let Some(progress) =
+                is_ours.then(|| self.window.applied(applied.position, now)).flatten()
+            {
+                self.on_progress(progress);
+            }
         }
         if let Some(applied) = &reply.applied
             && applied.source != self.facts.identity
@@ -455,14 +503,7 @@ impl Flow<'_> {
         let now = Instant::now();
         metrics::position(Stage::Read, self.capture.read());
         self.agent.retention.tell(self.standing());
-        if self.resend_at.is_some_and(|at| at <= now) && self.agent.link.is_connected() {
-            tracing::debug!(batches = self.window.len(), "sending again");
-            metrics::resent();
-            for (ticket, message) in self.window.resend() {
-                self.agent.link.publish(ticket, message).await;
-            }
-            self.await_acknowledgement();
-        }
+        self.look_after_the_link(now).await;
         let may_mark = self.window.is_empty() && self.ready.is_empty();
         if self.mark_at <= now && may_mark && self.capture.has_mark() {
             self.ready.push_back(self.capture.seal()?);
@@ -475,6 +516,33 @@ impl Flow<'_> {
             self.send_heartbeat().await;
         }
         Ok(())
+    }
+
+    /// Sends again what was refused, and what is not acknowledged although the server says other things. A
+    /// connection on which nothing is heard is broken, and another is made.
+    async fn look_after_the_link(&mut self, now: Instant) {
+        if !self.agent.link.is_connected() {
+            return;
+        }
+        if self.resend_at.is_some_and(|at| at <= now) {
+            if std::mem::take(&mut self.refused) {
+                metrics::resent("refusal");
+                self.window.resend_refused();
+            } else {
+                self.window.timed_out();
+                if self.silence.is_unbroken() {
+                    self.agent.link.reconnect("no acknowledgement in time").await;
+                } else {
+                    tracing::debug!(batches = self.window.len(), "sending again");
+                    metrics::resent("timeout");
+                    self.window.resend();
+                }
+            }
+            self.await_acknowledgement();
+        }
+        if self.silence.is_too_long(now.into_std(), self.window.timeout()) {
+            self.agent.link.reconnect("no answer to heartbeats").await;
+        }
     }
 
     fn standing(&self) -> Standing {
@@ -502,6 +570,7 @@ impl Flow<'_> {
         let (published, retention) = (Some(self.published), self.agent.retention.retention());
         let request = HeartbeatRequest { published, head, retention, snapshot, ..question };
         self.agent.link.heartbeat(&request).await;
+        self.silence.asked(Instant::now().into_std());
         let link = self.agent.link.is_connected();
         let state = if link { Ok(()) } else { Err("not connected; trying again".to_owned()) };
         self.agent.readiness.set_ready("nats", state);

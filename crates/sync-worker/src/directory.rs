@@ -72,6 +72,8 @@ pub struct Directory {
     /// What was left in the stream.
     pub replays: Replays,
     routing: Routing,
+    /// What this replica's list of shards lacks, for people; `None` when it is complete.
+    roster_complaint: Mutex<Option<String>>,
     devices: Mutex<HashMap<DeviceId, Knowledge>>,
 }
 
@@ -83,7 +85,8 @@ const CONFLICT_AGE_MAX: Duration = Duration::from_secs(30);
 impl Directory {
     /// Knows no device yet.
     pub fn new(shards: Vec<Arc<Shard>>, routing: Routing, partitions: u32) -> Self {
-        Self { shards, replays: Replays::new(partitions), routing, devices: Mutex::default() }
+        let (roster_complaint, devices) = Default::default();
+        Self { shards, replays: Replays::new(partitions), routing, roster_complaint, devices }
     }
 
     /// Where the device belongs. Asks the shards the first time.
@@ -146,6 +149,9 @@ impl Directory {
         if let Some((shard, reason)) = unreachable {
             return Placement::Undecided { shard, reason };
         }
+        if let Some(reason) = self.roster_complaint() {
+            return Placement::Undecided { shard: 0, reason };
+        }
         let name = self.routing.shard_for(device);
         let Some(shard) = self.shards.iter().position(|shard| Some(shard.name()) == name) else {
             // Rules name only shards that are configured.
@@ -158,6 +164,23 @@ impl Directory {
             known.conflict = None;
         });
         Placement::At { shard, held: false }
+    }
+
+    /// What this replica's list of shards lacks.
+    pub(crate) fn roster_complaint(&self) -> Option<String> {
+        self.roster_complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what this replica's list of shards lacks. Told when it changes.
+    pub(crate) fn set_roster_complaint(&self, complaint: Option<String>) {
+        let mut known = self.roster_complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != complaint {
+            match &complaint {
+                Some(reason) => tracing::error!(reason, "the list of shards is not complete"),
+                None => tracing::info!("the list of shards is complete"),
+            }
+            *known = complaint;
+        }
     }
 
     /// A copy of what is known.

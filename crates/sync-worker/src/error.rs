@@ -1,5 +1,6 @@
 //! Why a worker does not start or does not go on.
 
+use crate::membership::NameTaken;
 use crate::nats::NatsError;
 use crate::provision::ProvisionError;
 use crate::settings::InvalidConfig;
@@ -31,6 +32,9 @@ pub enum WorkerError {
         "cannot subscribe to heartbeats: {0}; allow the worker's NATS account to subscribe device.*.heartbeat"
     )]
     Subscribe(#[from] async_nats::SubscribeError),
+    /// Another worker has this one's name.
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
     /// A stop took too long.
     #[error(transparent)]
     Grace(#[from] GraceExpired),
@@ -56,6 +60,7 @@ impl WorkerError {
             Self::Nats(NatsError::Credentials { .. }) => exit::USAGE,
             Self::Nats(_) | Self::Subscribe(_) => exit::UNAVAILABLE,
             Self::Provision(ProvisionError::Incompatible { .. }) => exit::USAGE,
+            Self::NameTaken(_) => exit::USAGE,
             Self::Provision(_) => exit::UNAVAILABLE,
             Self::Grace(_) => exit::GRACE_EXPIRED,
             Self::Operation(_) => exit::FAILURE,

@@ -9,10 +9,12 @@ use crate::ownership::Owned;
 use crate::provision;
 use crate::retention;
 use crate::rewind::{Progress, Suspicion, gap_is_open};
+use crate::turnstile::Turnstile;
 use crate::watermark::Watermark;
 use async_nats::jetstream::Context;
 use async_nats::{Client, Message};
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,8 +24,8 @@ use tributary_wire::{
     DeviceId, Directive, HeartbeatReply, HeartbeatRequest, Position, partition, subject,
 };
 
-/// Heartbeats that are answered at the same time.
-const ANSWERS_MAX: usize = 64;
+/// What is wrong with heartbeats is told so often, and no more.
+const COMPLAINT: Duration = Duration::from_secs(60);
 /// A partition's consumer is not asked more often than this.
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
 /// A quiet device's row is read from its shard this often: one SELECT by primary key a minute.
@@ -50,6 +52,26 @@ pub struct Heartbeats {
     sequence: Mutex<Option<(Instant, u64)>>,
 }
 
+/// What is wrong with heartbeats, told once a minute: a device may send millions.
+#[derive(Debug, Default)]
+struct Complaints {
+    told_at: Option<Instant>,
+    untold: u64,
+}
+
+// === impl Complaints ===
+
+impl Complaints {
+    fn note(&mut self, device: &DeviceId, complaint: &str) {
+        self.untold += 1;
+        if self.told_at.is_none_or(|at| at.elapsed() >= COMPLAINT) {
+            let heartbeats = std::mem::take(&mut self.untold);
+            tracing::warn!(%device, complaint, heartbeats, "heartbeats are not answered; told at most once a minute, of the device that sent the last one");
+            self.told_at = Some(Instant::now());
+        }
+    }
+}
+
 // === impl Heartbeats ===
 
 impl Heartbeats {
@@ -72,38 +94,76 @@ impl Heartbeats {
     /// # Errors
     /// When the subjects cannot be subscribed.
     pub async fn run(self) -> Result<(), async_nats::SubscribeError> {
-        let requests = self.client.subscribe(subject::HEARTBEATS).await?;
-        let answers = requests.for_each_concurrent(ANSWERS_MAX, |request| self.handle(request));
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = answers => {}
+        let mut requests = self.client.subscribe(subject::HEARTBEATS).await?;
+        let (mut turnstile, mut answers) =
+            (Turnstile::new(Instant::now()), FuturesUnordered::new());
+        let mut complaints = Complaints::default();
+        loop {
+            while let Some((device, message)) = turnstile.next() {
+                answers.push(self.handle(device, message));
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                Some((device, complaint)) = answers.next() => {
+                    if let Some(complaint) = complaint {
+                        complaints.note(&device, complaint);
+                    }
+                    turnstile.done(device);
+                }
+                message = requests.next() => {
+                    let Some(message) = message else { return Ok(()) };
+                    self.let_in(message, &mut turnstile, &mut complaints);
+                }
+            }
         }
-        Ok(())
     }
 
-    async fn handle(&self, message: Message) {
-        let Some(inbox) = message.reply.clone() else { return };
+    /// Takes in a heartbeat of a device whose partition is ours, if it is its turn. Nothing is looked up yet.
+    fn let_in(
+        &self,
+        message: Message,
+        turnstile: &mut Turnstile<Message>,
+        complaints: &mut Complaints,
+    ) {
         let Some(device) = DeviceId::from_subject(&message.subject) else { return };
-        let partition = partition(&device, self.stream.partitions);
-        if self.owned.consumer(partition).is_none() {
+        if !self.owned.owns(partition(&device, self.stream.partitions)) {
             return;
         }
-        let request = match HeartbeatRequest::decode(&message.payload) {
-            Ok(request) if request.device == device => request,
-            Ok(request) => {
-                tracing::warn!(%device, says = %request.device, "a heartbeat says that it is another device's; it is not answered");
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(%device, %error, "a heartbeat cannot be read; it is not answered");
-                return;
-            }
-        };
-        let Some(reply) = self.answer(&device, partition, &request).await else { return };
+        let bytes = message.payload.len();
+        if !turnstile.offer(&device, message, bytes, Instant::now()) {
+            ::metrics::counter!(metrics::HEARTBEATS_REFUSED).increment(1);
+            complaints.note(&device, "it sends too many");
+        }
+    }
+
+    /// Answers one, or says why it does not deserve an answer.
+    async fn handle(&self, device: DeviceId, message: Message) -> (DeviceId, Option<&'static str>) {
+        let complaint = self.reply(&device, &message).await.err();
+        if complaint.is_some() {
+            ::metrics::counter!(metrics::HEARTBEATS_REFUSED).increment(1);
+        }
+        (device, complaint)
+    }
+
+    async fn reply(&self, device: &DeviceId, message: &Message) -> Result<(), &'static str> {
+        let Some(inbox) = message.reply.clone() else { return Ok(()) };
+        // The answer goes out with this worker's rights: to the device's own inbox and nowhere else.
+        let own = inbox.strip_prefix(&device.inbox_prefix());
+        if !own.is_some_and(|rest| rest.starts_with('.')) {
+            return Err("its answer is wanted outside of the device's own inbox");
+        }
+        let request =
+            HeartbeatRequest::decode(&message.payload).map_err(|_| "it cannot be read")?;
+        if request.device != *device {
+            return Err("it says that it is another device's");
+        }
+        let partition = partition(device, self.stream.partitions);
+        let Some(reply) = self.answer(device, partition, &request).await else { return Ok(()) };
         ::metrics::counter!(metrics::HEARTBEATS).increment(1);
         if let Err(error) = self.client.publish(inbox, reply.encode().into()).await {
             tracing::debug!(%device, %error, "a heartbeat's answer was not sent");
         }
+        Ok(())
     }
 
     /// The answer; `None` when it is not known what is applied.
@@ -207,7 +267,9 @@ impl Heartbeats {
         request: &HeartbeatRequest,
         applied: Option<Position>,
     ) -> bool {
-        let Some(published) = request.published.filter(|p| applied.is_none_or(|at| at < *p)) else {
+        // At the beginning of its log a device has published nothing that could be lost.
+        let published = request.published.filter(|p| *p > Position::beginning(p.epoch));
+        let Some(published) = published.filter(|p| applied.is_none_or(|at| at < *p)) else {
             self.directory.update(device, |known| known.suspicion = None);
             return false;
         };

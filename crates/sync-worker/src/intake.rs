@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tributary_runtime::CancellationToken;
-use tributary_wire::{Batch, DeviceId, Limits};
+use tributary_wire::{Batch, DeviceId, Limits, MAGIC};
 
 /// A pull ends after this, so that a lost request costs no more.
 const EXPIRES: Duration = Duration::from_secs(6);
@@ -143,6 +143,13 @@ impl Intake {
             let _ = message.ack().await;
             return;
         };
+        if !message.payload.starts_with(&MAGIC) {
+            // Nobody's batch. If one is missing, the chain shows it.
+            ::metrics::counter!(metrics::UNREADABLE).increment(1);
+            tracing::debug!(%device, sequence, "a message that is no batch is dropped");
+            let _ = message.ack().await;
+            return;
+        }
         let content = read(&device, &message.payload, &self.limits);
         let (_, acker) = message.split();
         let delivery =

@@ -1,7 +1,6 @@
-//! Membership and leases, as they stand in the buckets.
+//! Leases, as they stand in their bucket.
 
 use async_nats::jetstream::kv::{self, Operation, Store, UpdateErrorKind};
-use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 /// A bucket did not do what was asked.
@@ -30,41 +29,8 @@ pub struct Held {
     pub lease: Lease,
     /// The revision; 0 for a lease that does not exist.
     pub revision: u64,
-}
-
-/// Says that the worker lives. Returns the revision, which [`resign`] needs.
-///
-/// # Errors
-/// [`LeaseError`].
-pub async fn refresh(workers: &Store, worker: &str) -> Result<u64, LeaseError> {
-    let put = workers.put(format!("worker.{worker}"), "".into()).await;
-    put.map_err(failed("refresh this worker's membership"))
-}
-
-/// Says that the worker has stopped, so that the others need not wait for its key to age.
-///
-/// # Errors
-/// [`LeaseError`].
-pub async fn resign(workers: &Store, revision: u64) -> Result<(), LeaseError> {
-    let deleted = workers.stream.delete_message(revision).await;
-    deleted.map(|_| ()).map_err(failed("withdraw this worker's membership"))
-}
-
-/// The workers that live, in no order.
-///
-/// # Errors
-/// [`LeaseError`].
-pub async fn live(workers: &Store) -> Result<Vec<String>, LeaseError> {
-    let error = failed::<async_nats::Error>("list the workers");
-    let prefix = format!("{}worker.", workers.prefix);
-    let subjects = workers.stream.info_with_subjects(format!("{prefix}*")).await;
-    let subjects: Vec<(String, usize)> = subjects
-        .map_err(failed("list the workers"))?
-        .try_collect()
-        .await
-        .map_err(|source| error(source.into()))?;
-    let names = subjects.iter().filter_map(|(subject, _)| subject.strip_prefix(&prefix));
-    Ok(names.map(str::to_owned).collect())
+    /// Something else stands in its place: the lease is unknown.
+    pub is_unreadable: bool,
 }
 
 /// The lease of a partition.
@@ -99,13 +65,18 @@ pub async fn write(
 
 impl Held {
     fn free() -> Self {
-        Self { lease: Lease { owner: None, generation: 0 }, revision: 0 }
+        Self { lease: Lease { owner: None, generation: 0 }, revision: 0, is_unreadable: false }
     }
 
     fn from_entry(entry: kv::Entry) -> Self {
-        let value = (entry.operation == Operation::Put).then_some(entry.value);
-        let lease = value.and_then(|value| serde_json::from_slice(&value).ok());
-        Self { lease: lease.unwrap_or(Self::free().lease), revision: entry.revision }
+        let (lease, is_unreadable) = match entry.operation {
+            Operation::Put => match serde_json::from_slice(&entry.value) {
+                Ok(lease) => (lease, false),
+                Err(_) => (Self::free().lease, true),
+            },
+            Operation::Delete | Operation::Purge => (Self::free().lease, false),
+        };
+        Self { lease, revision: entry.revision, is_unreadable }
     }
 }
 
@@ -113,6 +84,6 @@ fn key(partition: u32) -> String {
     format!("partition.{partition}")
 }
 
-fn failed<E: std::fmt::Display>(operation: &'static str) -> impl Fn(E) -> LeaseError {
+pub(crate) fn failed<E: std::fmt::Display>(operation: &'static str) -> impl Fn(E) -> LeaseError {
     move |source| LeaseError { operation, reason: source.to_string() }
 }

@@ -38,6 +38,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List the shards that any worker was ever given, and which of them this configuration lacks.
+    Shards,
+    /// Take a shard off that list that is gone for good. Its devices are copied to other shards, anew.
+    Retire {
+        /// The shard's name.
+        shard: String,
+    },
     /// Let a parked device go on.
     Release {
         /// The device's id.
@@ -105,6 +112,18 @@ async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         None => serve(settings).await.map(|()| exit::OK),
         Some(Command::Check) => Ok(check(&settings).await),
         Some(Command::Parked { json }) => parked(&settings, *json).await,
+        Some(Command::Shards) => {
+            for (entry, is_listed) in operate::shards(&settings).await? {
+                let note = if is_listed { "" } else { "  NOT in this configuration" };
+                println!("{}{note}", entry.shown());
+            }
+            Ok(exit::OK)
+        }
+        Some(Command::Retire { shard }) => {
+            operate::retire(&settings, shard).await?;
+            println!("{shard} is off the list of shards");
+            Ok(exit::OK)
+        }
         Some(Command::Release { device, skip_statement }) => {
             let shards = operate::release(&settings, device, *skip_statement).await?;
             println!("{device} goes on at {}", shards.join(", "));

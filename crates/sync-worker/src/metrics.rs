@@ -56,6 +56,12 @@ pub const PARTITIONS_OWNED: &str = "tributary_partitions_owned";
 pub const PARKED_DEVICES: &str = "tributary_parked_devices";
 /// Devices whose servers will soon purge what is not backed up.
 pub const DEVICES_AT_RISK: &str = "tributary_devices_at_risk";
+/// Times that another process was met that has this worker's id.
+pub const NAMESAKES: &str = "tributary_worker_namesakes_total";
+/// 1 while this replica's list holds every shard that any worker was given.
+pub const ROSTER_COMPLETE: &str = "tributary_shard_list_complete";
+/// Heartbeats that were left unanswered, because a device sent too many, or wanted the answer elsewhere.
+pub const HEARTBEATS_REFUSED: &str = "tributary_heartbeats_refused_total";
 /// Heartbeats answered.
 pub const HEARTBEATS: &str = "tributary_heartbeats_answered_total";
 
@@ -107,6 +113,21 @@ pub fn describe() {
         DEVICES_AT_RISK,
         Unit::Count,
         "Devices whose servers will soon purge what is not backed up"
+    );
+    describe_counter!(
+        NAMESAKES,
+        Unit::Count,
+        "Times that another process was met that has this worker's id"
+    );
+    describe_gauge!(
+        ROSTER_COMPLETE,
+        Unit::Count,
+        "1 while this replica's list holds every shard that any worker was given"
+    );
+    describe_counter!(
+        HEARTBEATS_REFUSED,
+        Unit::Count,
+        "Heartbeats left unanswered: too many of a device, or their answer was wanted elsewhere"
     );
     describe_counter!(HEARTBEATS, Unit::Count, "Heartbeats answered");
 }

@@ -5,11 +5,12 @@ use crate::sql_error::SqlError;
 use tributary_schema::quote;
 
 /// One file of `schemas/shard/`, in order; its version is its place, counted from 1.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../../schemas/shard/0001_watermark.sql"),
     include_str!("../../../schemas/shard/0002_routine.sql"),
     include_str!("../../../schemas/shard/0003_snapshot.sql"),
     include_str!("../../../schemas/shard/0004_layout.sql"),
+    include_str!("../../../schemas/shard/0005_identity.sql"),
 ];
 /// A column that is to be added is there: the ALTER, which is atomic, had run before a crash. MySQL has
 /// no `ADD COLUMN IF NOT EXISTS`.
@@ -53,8 +54,8 @@ pub enum MigrateError {
         /// The configured one.
         wanted: String,
     },
-    /// Its layout could not be compared or noted.
-    #[error("cannot compare the layout that database {database} notes: {source}")]
+    /// Its layout or its identity could not be compared or noted.
+    #[error("cannot compare what database {database} notes of this shard: {source}")]
     Remember {
         /// The bookkeeping database.
         database: String,

@@ -2,7 +2,8 @@
 
 use crate::config::NatsConfig;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The oldest server that has what we use (`2.11`: partitions in a stream's subject transform with
 /// consumers that are made anew at a sequence, and pull heartbeats that can be relied on).
@@ -11,6 +12,8 @@ pub const VERSION_MIN: (i64, i64, i64) = (2, 11, 0);
 const CONNECT: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(10);
 const REQUEST: Duration = Duration::from_secs(5);
+/// How often it is said that messages come too fast.
+const SLOW_CONSUMER: Duration = Duration::from_secs(60);
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// NATS cannot be used.
@@ -110,7 +113,7 @@ async fn options(config: &NatsConfig, worker_id: &str) -> Result<ConnectOptions,
         .ping_interval(PING)
         .max_reconnects(None)
         .reconnect_delay_callback(reconnect_delay)
-        .event_callback(|event| async move { report(&event) }))
+        .event_callback(report()))
 }
 
 /// Grows to five seconds, with jitter, so that replicas do not come back in step.
@@ -120,12 +123,24 @@ fn reconnect_delay(attempts: usize) -> Duration {
     ceiling.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-fn report(event: &Event) {
-    match event {
-        Event::Connected => tracing::info!("connected to NATS"),
-        Event::Disconnected => tracing::warn!("the connection to NATS is lost; trying again"),
-        Event::SlowConsumer(_) => tracing::warn!("NATS messages came faster than they were read"),
-        other => tracing::info!(event = %other, "NATS"),
+/// Logs what becomes of the connection. What a flood makes the client say again and again is told once a
+/// minute.
+fn report() -> impl Fn(Event) -> std::future::Ready<()> {
+    let told_at: Mutex<Option<Instant>> = Mutex::default();
+    move |event| {
+        match event {
+            Event::Connected => tracing::info!("connected to NATS"),
+            Event::Disconnected => tracing::warn!("the connection to NATS is lost; trying again"),
+            Event::SlowConsumer(_) => {
+                let mut told_at = told_at.lock().unwrap_or_else(PoisonError::into_inner);
+                if told_at.is_none_or(|at| at.elapsed() >= SLOW_CONSUMER) {
+                    tracing::warn!("NATS messages came faster than they were read");
+                    *told_at = Some(Instant::now());
+                }
+            }
+            other => tracing::info!(event = %other, "NATS"),
+        }
+        std::future::ready(())
     }
 }
 

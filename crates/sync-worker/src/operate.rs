@@ -1,9 +1,16 @@
-//! What an operator asks for on the command line: which devices are parked, and to let one go on.
+//! What an operator asks for on the command line: which devices are parked, and to let one go on; which shards
+//! there are, and to forget one.
 
 use crate::error::WorkerError;
+use crate::nats;
+use crate::provision;
+use crate::roster::{self, Entry};
 use crate::settings::{Settings, ShardSettings};
 use crate::shard::Shard;
+use async_nats::jetstream::kv::Store;
+use futures_util::future::join_all;
 use serde::Serialize;
+use std::sync::Arc;
 use tributary_wire::DeviceId;
 
 /// A parked device.
@@ -90,6 +97,45 @@ pub async fn release(
         )));
     }
     Ok(released)
+}
+
+/// Every shard that any worker was given, and whether this configuration has it.
+///
+/// # Errors
+/// [`WorkerError`] when NATS cannot be asked.
+pub async fn shards(settings: &Settings) -> Result<Vec<(Entry, bool)>, WorkerError> {
+    let bucket = bucket(settings).await?;
+    let roster = roster::read(&bucket).await.map_err(failed)?;
+    let shards = settings.shards.iter().cloned().map(Shard::new).map(Arc::new).collect::<Vec<_>>();
+    // A shard may be listed under another name: only it can tell.
+    join_all(shards.iter().map(|shard| shard.learn_identity())).await;
+    let lacking = roster::lacking(&roster, &shards);
+    Ok(roster.into_iter().map(|entry| (entry.clone(), !lacking.contains(&entry))).collect())
+}
+
+/// Takes a shard off the list of shards.
+///
+/// # Errors
+/// [`WorkerError::Operation`] when this configuration still has it, or when it is not on the list.
+pub async fn retire(settings: &Settings, shard: &str) -> Result<(), WorkerError> {
+    if settings.shards.iter().any(|one| one.name == shard) {
+        return Err(WorkerError::Operation(format!(
+            "this configuration still has {shard}, and so may running workers, which would enter it again: take it out of [[shards]] of all workers, restart them, then retire it"
+        )));
+    }
+    if roster::retire(&bucket(settings).await?, shard).await.map_err(failed)? {
+        return Ok(());
+    }
+    Err(WorkerError::Operation(format!(
+        "no worker was ever given a shard {shard}: tributary-sync-worker shards lists those that one was"
+    )))
+}
+
+async fn bucket(settings: &Settings) -> Result<Store, WorkerError> {
+    let client = nats::connect(&settings.nats, &settings.worker_id).await?;
+    let context = async_nats::jetstream::new(client);
+    let made = provision::reconcile(&context, &settings.stream, settings.lease_ttl).await?;
+    Ok(made.leases)
 }
 
 fn failed(error: impl std::fmt::Display) -> WorkerError {

@@ -8,10 +8,11 @@ use crate::config::StreamConfig;
 use crate::directory::Directory;
 use crate::intake::Lanes;
 use crate::lease::{self, Held};
-use crate::membership::Membership;
+use crate::membership::{Membership, MembershipError, NameTaken};
 use crate::metrics;
 use crate::partitions::Partitions;
 use crate::provision::{self, Provisioned};
+use crate::roster;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
@@ -55,12 +56,41 @@ pub struct Owned {
     consumers: Mutex<BTreeMap<u32, PullConsumer>>,
 }
 
+/// Why a turn did not come to its end.
+#[derive(Debug)]
+enum TurnError {
+    /// The next may.
+    Now(String),
+    /// None will.
+    NameTaken(NameTaken),
+}
+
+impl From<String> for TurnError {
+    fn from(reason: String) -> Self {
+        Self::Now(reason)
+    }
+}
+
+impl From<MembershipError> for TurnError {
+    fn from(error: MembershipError) -> Self {
+        match error {
+            MembershipError::Bucket(error) => Self::Now(error.to_string()),
+            MembershipError::NameTaken(taken) => Self::NameTaken(taken),
+        }
+    }
+}
+
 // === impl Owned ===
 
 impl Owned {
     /// The consumer of a partition, if this replica owns it.
     pub fn consumer(&self, partition: u32) -> Option<PullConsumer> {
         self.consumers.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).cloned()
+    }
+
+    /// True when this replica owns the partition.
+    pub(crate) fn owns(&self, partition: u32) -> bool {
+        self.consumers.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&partition)
     }
 
     /// Notes the consumer of a partition, or that there is none any more.
@@ -79,36 +109,49 @@ impl Owned {
 
 impl Ownership {
     /// Runs until `stop`, then gives everything back.
-    pub async fn run(self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// [`NameTaken`] when another process has this worker's name, and had it first.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), NameTaken> {
         let mut partitions = Partitions::new(self.clone());
         let mut membership = Membership::new(self.worker_id.clone(), self.lease_ttl);
         let mut tick = tokio::time::interval(self.lease_ttl / 3);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut provisioned = None;
-        loop {
+        let outcome = loop {
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break Ok(()),
                 _ = tick.tick() => {}
                 () = partitions.wants_a_turn() => {}
             }
             let turn = tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break Ok(()),
                 turn = self.turn(&mut partitions, &mut membership) => turn,
             };
             if membership.has_lapsed() {
                 // Others have taken its partitions by now.
                 partitions.stop_reading();
             }
-            let state = turn.map(|now| provisioned = Some(now));
+            let state = match turn {
+                Ok(now) => {
+                    provisioned = Some(now);
+                    Ok(())
+                }
+                Err(TurnError::NameTaken(taken)) => break Err(taken),
+                Err(TurnError::Now(reason)) => Err(reason),
+            };
             if let Err(reason) = &state {
                 tracing::warn!(reason, "cannot look after the partitions; trying again");
             }
             self.readiness.set_ready("nats", state);
-        }
+        };
         if let Some(provisioned) = provisioned {
             partitions.give_back(&provisioned).await;
-            membership.end(&provisioned).await;
+            if outcome.is_ok() {
+                membership.end(&provisioned).await;
+            }
         }
+        outcome
     }
 
     /// One comparison of what should be with what is.
@@ -116,19 +159,31 @@ impl Ownership {
         &self,
         partitions: &mut Partitions,
         membership: &mut Membership,
-    ) -> Result<Provisioned, String> {
+    ) -> Result<Provisioned, TurnError> {
         let provisioned = provision::reconcile(&self.context, &self.stream, self.lease_ttl).await;
         let provisioned = provisioned.map_err(|error| error.to_string())?;
-        let live = membership.refresh(&provisioned).await.map_err(|error| error.to_string())?;
+        let live = membership.refresh(&provisioned).await?;
+        let Some(live) = live else {
+            tracing::info!(
+                worker = self.worker_id,
+                "waiting until it is certain that the former worker of this name is gone"
+            );
+            return Ok(provisioned);
+        };
+        // Before a partition is taken: its devices may be at a shard that only others know.
+        let missing = roster::merge(&provisioned.leases, &self.directory.shards).await;
+        let missing = missing.map_err(|error| error.to_string())?;
+        self.directory.set_roster_complaint(roster::complaint(&missing));
         let leases = self.read_leases(&provisioned).await?;
         // Taking over may be slow: membership goes on meanwhile.
         let outcome = tokio::select! {
             never = membership.keep_up(&provisioned) => match never {},
             outcome = partitions.reconcile(&provisioned, leases, &live) => outcome,
         };
-        let is_ours = |partition| self.owned.consumer(partition).is_some();
+        let is_ours = |partition| self.owned.owns(partition);
         self.catch_up.begin_due(self.stream.partitions, is_ours);
-        outcome.map(|()| provisioned)
+        outcome?;
+        Ok(provisioned)
     }
 
     async fn read_leases(&self, provisioned: &Provisioned) -> Result<Vec<(u32, Held)>, String> {

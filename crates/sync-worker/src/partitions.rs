@@ -28,6 +28,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) struct Partitions {
     ownership: Ownership,
     running: BTreeMap<u32, Running>,
+    /// The newest generation that was seen of each partition: a lease that something else was written over
+    /// goes on there.
+    generations: BTreeMap<u32, u64>,
     /// Where a partition is to be read again from that could not be taken anew.
     postponed: BTreeMap<u32, u64>,
     due: Arc<Notify>,
@@ -77,6 +80,7 @@ impl Partitions {
         Self {
             ownership,
             running: BTreeMap::new(),
+            generations: BTreeMap::new(),
             postponed: BTreeMap::new(),
             due: Arc::new(Notify::new()),
         }
@@ -96,7 +100,17 @@ impl Partitions {
     ) -> Result<(), String> {
         let mut outcome = Ok(());
         let mut release = Vec::new();
-        for (partition, held) in leases {
+        for (partition, mut held) in leases {
+            let newest = self.generations.entry(partition).or_default();
+            *newest = held.lease.generation.max(*newest);
+            if held.is_unreadable {
+                tracing::warn!(
+                    partition,
+                    generation = *newest,
+                    "something that is no lease was written in its place; it is written anew"
+                );
+                held.lease.generation = *newest;
+            }
             let done = match self.due(partition, &held, live).await {
                 Due::Nothing => Ok(()),
                 Due::Take(replay_from) => self.take(made, partition, &held, replay_from).await,
@@ -144,6 +158,8 @@ impl Partitions {
             None if mine && free => Due::Take(None),
             None if owner == Some(me) => Due::Disown,
             None => Due::Nothing,
+            // Nobody else has taken it.
+            Some(_) if held.is_unreadable && mine => Due::Take(None),
             Some(running) if held.revision != running.revision => Due::Stop,
             Some(_) if !mine => Due::Release,
             Some(running) if !running.task.0.is_finished() => {
@@ -203,6 +219,7 @@ impl Partitions {
             self.ownership.directory.forget_where(|device| self.is_in(device, partition));
             return Ok(());
         };
+        self.generations.insert(partition, generation);
         // Without a consumer the lease is still ours, and the next turn takes it again.
         let taken = consumer::take_over(&made.stream, partition, generation, replay_from).await;
         let consumer = taken.map_err(|error| error.to_string())?;

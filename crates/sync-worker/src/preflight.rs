@@ -2,12 +2,13 @@
 
 use crate::merged::remember;
 use crate::nats;
-use crate::provision;
+use crate::provision::{self, Provisioned};
 use crate::session::Session;
 use crate::settings::{Settings, ShardSettings};
 use mysql_async::Row;
 
 mod caches;
+mod fleet;
 
 /// The least that a row of a device may need.
 const PACKET_BYTES_MIN: usize = 64 << 20;
@@ -50,7 +51,11 @@ pub enum Verdict {
 
 /// Looks at NATS and at every shard.
 pub async fn check(settings: &Settings) -> Vec<Finding> {
-    let mut findings = vec![of_nats(settings).await];
+    let (nats, made) = of_nats(settings).await;
+    let mut findings = vec![nats];
+    if let Some(made) = made {
+        findings.extend(fleet::look(settings, &made).await);
+    }
     findings.extend(check_shards(&settings.shards).await);
     findings
 }
@@ -94,25 +99,29 @@ pub fn is_good(findings: &[Finding]) -> bool {
     !findings.iter().any(|finding| matches!(finding.verdict, Verdict::Bad(_)))
 }
 
-async fn of_nats(settings: &Settings) -> Finding {
-    let subject = "nats".to_owned();
+async fn of_nats(settings: &Settings) -> (Finding, Option<Provisioned>) {
+    let found = |verdict| Finding { subject: "nats".to_owned(), verdict };
     let client = match nats::connect(&settings.nats, &settings.worker_id).await {
         Ok(client) => client,
-        Err(error) => return Finding { subject, verdict: Verdict::Bad(error.to_string()) },
+        Err(error) => return (found(Verdict::Bad(error.to_string())), None),
     };
     let context = async_nats::jetstream::new(client.clone());
     let version = client.server_info().version;
-    let verdict = match context.get_stream(provision::STREAM).await {
+    let (verdict, made) = match context.get_stream(provision::STREAM).await {
         Ok(_) => match provision::reconcile(&context, &settings.stream, settings.lease_ttl).await {
-            Ok(_) => Verdict::Good(format!("nats-server {version}, stream and buckets are there")),
-            Err(error) => Verdict::Bad(error.to_string()),
+            Ok(made) => {
+                let verdict = format!("nats-server {version}, stream and buckets are there");
+                (Verdict::Good(verdict), Some(made))
+            }
+            Err(error) => (Verdict::Bad(error.to_string()), None),
         },
         Err(error) if provision::is_missing(&error) => {
-            Verdict::Good(format!("nats-server {version}; the stream will be created"))
+            let verdict = format!("nats-server {version}; the stream will be created");
+            (Verdict::Good(verdict), None)
         }
-        Err(error) => Verdict::Bad(format!("JetStream does not answer: {error}")),
+        Err(error) => (Verdict::Bad(format!("JetStream does not answer: {error}")), None),
     };
-    Finding { subject, verdict }
+    (found(verdict), made)
 }
 
 async fn of_shard(subject: &str, session: &mut Session, findings: &mut Vec<Finding>) {

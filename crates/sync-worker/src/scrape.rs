@@ -7,13 +7,16 @@ use crate::metrics;
 use crate::report::now_us;
 use crate::retention;
 use ::metrics::gauge;
+use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tributary_runtime::{CancellationToken, Readiness};
 use tributary_wire::{DeviceId, Position};
 
 const READINESS_INTERVAL: Duration = Duration::from_secs(2);
+/// A shard that nobody complains of is asked this often whether it is there.
+const QUESTION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Sets every gauge of devices, lanes and shards.
 #[derive(Debug, Clone)]
@@ -54,11 +57,22 @@ impl Scrape {
     /// Says again and again which shards take changes, until `stop`.
     pub async fn keep_ready(self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(READINESS_INTERVAL);
+        let mut asked_at = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = tick.tick() => self.shards(),
+                _ = tick.tick() => {}
             }
+            self.shards();
+            // A shard whose devices are quiet is asked all the same: nobody else would notice that it is gone.
+            let is_due = asked_at.is_none_or(|at: Instant| at.elapsed() >= QUESTION_INTERVAL);
+            if is_due {
+                asked_at = Some(Instant::now());
+            }
+            let shards = &self.directory.shards;
+            let asked = shards.iter().filter(|shard| is_due || shard.trouble().is_some());
+            let answers = join_all(asked.map(|shard| shard.is_reachable()));
+            let _ = tokio::time::timeout(READINESS_INTERVAL, answers).await;
         }
     }
 
@@ -73,11 +87,15 @@ impl Scrape {
     }
 
     fn shards(&self) {
+        let roster = self.directory.roster_complaint().map_or(Ok(()), Err);
+        gauge!(metrics::ROSTER_COMPLETE).set(u8::from(roster.is_ok()));
+        self.readiness.set_ready("list of shards", roster);
         for (shard, lanes) in self.directory.shards.iter().zip(self.lanes.iter()) {
-            let up = lanes.iter().all(|lane| lane.health() == Health::Up);
+            let is_up = lanes.iter().all(|lane| lane.health() == Health::Up);
+            let trouble = shard.trouble().or((!is_up).then_some("its lanes cannot write to it"));
             let name = shard.name().to_owned();
-            gauge!(metrics::SHARD_UP, "shard" => name.clone()).set(u8::from(up));
-            let state = if up { Ok(()) } else { Err("its lanes cannot write to it".to_owned()) };
+            gauge!(metrics::SHARD_UP, "shard" => name.clone()).set(u8::from(trouble.is_none()));
+            let state = trouble.map_or(Ok(()), |trouble| Err(trouble.to_owned()));
             self.readiness.set_ready(format!("shard {name}"), state);
             for (number, lane) in lanes.iter().enumerate() {
                 let labels = [("shard", name.clone()), ("lane", number.to_string())];

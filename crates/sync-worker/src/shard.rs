@@ -1,13 +1,16 @@
 //! A shard outside of its lanes: who it holds, and what an operator asks of it.
 
+use crate::identity::{self, identify};
 use crate::merged::remember::remember;
 use crate::migrate::{self, MigrateError};
+use crate::presence;
 use crate::session::Session;
 use crate::settings::ShardSettings;
 use crate::sql_error::SqlError;
 use crate::watermark::{self, Watermark};
 use std::collections::HashMap;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard};
 use tributary_wire::DeviceId;
@@ -51,6 +54,9 @@ pub struct Shard {
     connection: Mutex<Option<Session>>,
     rest: std::sync::Mutex<Option<Rest>>,
     migrated: Mutex<bool>,
+    identity: std::sync::Mutex<Option<String>>,
+    /// Its bookkeeping was not there when it was asked.
+    is_empty: AtomicBool,
 }
 
 /// A shard that could not be asked, and has not been asked since.
@@ -66,13 +72,42 @@ struct Rest {
 impl Shard {
     /// Not connected yet.
     pub fn new(settings: ShardSettings) -> Self {
-        let (connection, rest, migrated) = Default::default();
-        Self { settings, connection, rest, migrated }
+        let (connection, rest, migrated, identity, is_empty) = Default::default();
+        Self { settings, connection, rest, migrated, identity, is_empty }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    /// Where its server is, for people.
+    pub fn address(&self) -> String {
+        let opts = &self.settings.opts;
+        format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port())
+    }
+
+    /// What its bookkeeping calls itself; `None` before anyone has connected.
+    pub fn identity(&self) -> Option<String> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads what its bookkeeping calls itself, if it can be asked, and changes nothing there.
+    pub(crate) async fn learn_identity(&self) {
+        let Ok(mut session) = Session::connect(&self.settings.opts).await else { return };
+        let known = identity::known(&mut session, &self.settings.bookkeeping).await;
+        session.close().await;
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = known.ok().flatten();
+    }
+
+    /// What keeps it from being asked who it holds, if anything does.
+    pub fn trouble(&self) -> Option<&'static str> {
+        if self.is_empty.load(Ordering::Relaxed) {
+            return Some(
+                "its bookkeeping is gone: it was emptied, or another server stands in its place",
+            );
+        }
+        self.rest().map(|_| "it does not answer")
     }
 
     /// Its settings.
@@ -94,7 +129,13 @@ impl Shard {
             if done.is_ok() {
                 done = remember(&mut session, bookkeeping, layout).await;
             }
-            done.map_err(|source| ShardError::Migrate { shard: shard(), source })?;
+            let identity = match done {
+                Ok(()) => identify(&mut session, bookkeeping).await,
+                Err(error) => Err(error),
+            };
+            let identity =
+                identity.map_err(|source| ShardError::Migrate { shard: shard(), source })?;
+            *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
             *migrated = true;
         }
         Ok(session)
@@ -103,6 +144,17 @@ impl Shard {
     /// The bookkeeping was not as expected: the next connection looks at it again.
     pub async fn distrust(&self) {
         *self.migrated.lock().await = false;
+    }
+
+    /// The bookkeeping is gone, and nobody has written since, who would have noticed.
+    async fn is_emptied(&self) {
+        self.distrust().await;
+        if !self.is_empty.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                shard = self.settings.name,
+                "the shard's bookkeeping is gone: it was emptied, or an empty server stands in its place; it is made anew, and the devices copy their data again"
+            );
+        }
     }
 
     /// The device's watermark; `None` when this shard does not hold the device.
@@ -196,13 +248,19 @@ impl Shard {
             match rows.and_then(watermark::parse) {
                 Ok(rows) => {
                     *connection = Some(current);
+                    self.is_empty.store(false, Ordering::Relaxed);
                     self.answers();
                     return Ok(rows);
                 }
                 Err(error) if reused && !error.keeps_connection() && !error.is_timeout() => {
                     reused = false;
                 }
-                Err(error) => return Err(self.leave_alone(self.sql(error))),
+                Err(error) => {
+                    if presence::is_missing(&error) {
+                        self.is_emptied().await;
+                    }
+                    return Err(self.leave_alone(self.sql(error)));
+                }
             }
         }
     }

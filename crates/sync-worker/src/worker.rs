@@ -128,6 +128,8 @@ impl Worker {
         let mut lanes = self.running_lanes;
         let ended = tokio::select! {
             answered = heartbeats.run() => answered.map_err(WorkerError::from),
+            // It ends of itself for one reason alone.
+            Some(Ok(Err(taken))) = tasks.join_next() => Err(WorkerError::from(taken)),
             // Lanes end when they are told to, and nobody has.
             _ = lanes.join_next() => Err(WorkerError::Internal("a lane has ended")),
         };

@@ -97,7 +97,7 @@ async fn a_message_that_is_no_batch_parks_only_its_device() {
     let worker = start(&setup("w", nats.url(), &[("m", mysql.port())], &book)).await;
     let client = connect(&nats).await;
     let id: DeviceId = unique("bad").parse().expect("valid");
-    publish(&client, &id, b"nonsense".to_vec()).await;
+    publish(&client, &id, b"TRBnonsense".to_vec()).await;
     heartbeat_until(&client, &id, 1, None, |reply| {
         matches!(&reply.directive, Some(Directive::Parked { reason }) if reason.contains("not a batch"))
     })

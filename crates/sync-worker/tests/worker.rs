@@ -3,6 +3,7 @@
 use crate::device::Device;
 use crate::shard;
 use async_nats::Client;
+use futures_util::StreamExt;
 use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -158,8 +159,15 @@ pub(crate) async fn heartbeat(
         retention: None,
         snapshot: None,
     };
-    let answer = client.request(device.heartbeat_subject(), request.encode().into());
-    let answer = tokio::time::timeout(Duration::from_secs(2), answer).await.ok()?.ok()?;
+    // Only the device's own inbox is answered on.
+    let inbox = format!("{}.{}", device.inbox_prefix(), fastrand::u64(..));
+    let mut answers = client.subscribe(inbox.clone()).await.expect("subscribes");
+    let (subject, payload) = (device.heartbeat_subject(), request.encode().into());
+    client.publish_with_reply(subject, inbox, payload).await.expect("published");
+    let answer = tokio::time::timeout(Duration::from_secs(2), answers.next()).await.ok()??;
+    if answer.status.is_some() {
+        return None;
+    }
     Some(HeartbeatReply::decode(&answer.payload).expect("an answer"))
 }
 

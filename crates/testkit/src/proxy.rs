@@ -5,8 +5,8 @@
 //! connection holds at most [`CHUNKS`] chunks that wait for their delay to pass.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::port::Port;
 
+/// A limited rate is kept in steps of so many a second.
+const STEPS_PER_SECOND: u64 = 20;
 const CHUNK_BYTES: usize = 16 * 1024;
 const CHUNKS: usize = 64;
 
@@ -47,6 +49,9 @@ struct Link {
     stalled: bool,
     delay_to_server: Duration,
     delay_to_client: Duration,
+    /// Bytes a second; 0 for no limit.
+    rate_to_server: u64,
+    rate_to_client: u64,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +62,7 @@ struct Counters {
 
 #[derive(Debug)]
 enum Command {
+    Reset,
     Cut,
     Heal,
 }
@@ -77,8 +83,13 @@ impl Proxy {
             .enable_all()
             .build()
             .context("cannot start the proxy's runtime")?;
-        let route =
-            Route { address: port.address(), upstream, link: watched, counters: counters.clone() };
+        let route = Route {
+            address: port.address(),
+            upstream,
+            link: watched,
+            counters: counters.clone(),
+            turns: Arc::default(),
+        };
         thread::Builder::new()
             .name("proxy".to_owned())
             .spawn(move || runtime.block_on(serve(&route, inbox)))
@@ -99,6 +110,14 @@ impl Proxy {
     /// When the proxy's thread is gone.
     pub fn cut(&self) -> Result<()> {
         self.command(Command::Cut).context("cannot cut the link")
+    }
+
+    /// Drops all connections, with what is on its way in them; new ones are taken at once.
+    ///
+    /// # Errors
+    /// When the proxy's thread is gone.
+    pub fn reset(&self) -> Result<()> {
+        self.command(Command::Reset).context("cannot reset the link")
     }
 
     /// Ends a cut and a stall; delays stay. New connections succeed when this returns.
@@ -122,6 +141,15 @@ impl Proxy {
         self.link.send_modify(|link| match direction {
             Direction::ToServer => link.delay_to_server = delay,
             Direction::ToClient => link.delay_to_client = delay,
+        });
+    }
+
+    /// Lets no more than so many bytes a second pass in one direction, of all connections together; 0 ends
+    /// it. Up to 1 MiB of each connection waits for its turn, as in a modem's buffer.
+    pub fn limit(&self, direction: Direction, bytes_per_second: u64) {
+        self.link.send_modify(|link| match direction {
+            Direction::ToServer => link.rate_to_server = bytes_per_second,
+            Direction::ToClient => link.rate_to_client = bytes_per_second,
         });
     }
 
@@ -154,6 +182,35 @@ impl Link {
             Direction::ToClient => self.delay_to_client,
         }
     }
+
+    fn rate(&self, direction: Direction) -> u64 {
+        match direction {
+            Direction::ToServer => self.rate_to_server,
+            Direction::ToClient => self.rate_to_client,
+        }
+    }
+}
+
+/// When the link is free again for the next bytes of a limited direction.
+#[derive(Debug, Default)]
+struct Turns {
+    to_server: Mutex<Option<Instant>>,
+    to_client: Mutex<Option<Instant>>,
+}
+
+impl Turns {
+    /// Takes the link for so many bytes; returns when they have passed.
+    fn take(&self, direction: Direction, bytes: usize, rate: u64) -> Instant {
+        let turn = match direction {
+            Direction::ToServer => &self.to_server,
+            Direction::ToClient => &self.to_client,
+        };
+        let mut free_at = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let begins = free_at.map_or_else(Instant::now, |at| at.max(Instant::now()));
+        let passed = begins + Duration::from_nanos(bytes as u64 * 1_000_000_000 / rate);
+        *free_at = Some(passed);
+        passed
+    }
 }
 
 #[derive(Clone)]
@@ -162,6 +219,7 @@ struct Route {
     upstream: SocketAddr,
     link: watch::Receiver<Link>,
     counters: Arc<Counters>,
+    turns: Arc<Turns>,
 }
 
 /// Accepts and obeys until the [`Proxy`] is dropped.
@@ -173,6 +231,10 @@ async fn serve(route: &Route, mut inbox: mpsc::UnboundedReceiver<Request>) {
             request = inbox.recv() => {
                 let Some((command, reply)) = request else { return };
                 let outcome = match command {
+                    Command::Reset => {
+                        connections.shutdown().await;
+                        Ok(())
+                    }
                     Command::Cut => {
                         listener = None;
                         connections.shutdown().await;
@@ -259,9 +321,16 @@ async fn write(
     while let Some((due, chunk)) = chunks.recv().await {
         sleep_until(due).await;
         flowing(&mut link).await;
-        // Counted first: who has received a byte sees it counted.
-        forwarded.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-        to.write_all(&chunk).await?;
+        let rate = link.borrow().rate(direction);
+        let step = if rate == 0 { CHUNK_BYTES as u64 } else { (rate / STEPS_PER_SECOND).max(1) };
+        for part in chunk.chunks(usize::try_from(step).unwrap_or(CHUNK_BYTES)) {
+            if rate > 0 {
+                sleep_until(route.turns.take(direction, part.len(), rate)).await;
+            }
+            // Counted first: who has received a byte sees it counted.
+            forwarded.fetch_add(part.len() as u64, Ordering::Relaxed);
+            to.write_all(part).await?;
+        }
     }
     flowing(&mut link).await;
     to.shutdown().await

@@ -112,3 +112,22 @@ fn a_large_stream_passes_unchanged_under_delay() -> Result<()> {
     assert!(sent == received);
     Ok(())
 }
+
+#[test]
+fn a_limited_link_carries_no_more_than_its_rate_and_a_reset_drops_what_is_on_its_way() -> Result<()>
+{
+    let proxy = Proxy::start(echo_server()?)?;
+    let mut stream = client(&proxy)?;
+    echo(&mut stream, "connected")?;
+    proxy.limit(Direction::ToServer, 20_000);
+    let start = Instant::now();
+    echo(&mut stream, &"x".repeat(10_000))?;
+    assert!(start.elapsed() >= Duration::from_millis(450), "{:?}", start.elapsed());
+    let before = proxy.forwarded_bytes(Direction::ToServer);
+    stream.write_all(&[0; 100_000])?;
+    proxy.reset()?;
+    assert!(proxy.forwarded_bytes(Direction::ToServer) < before + 100_000);
+    proxy.limit(Direction::ToServer, 0);
+    assert_eq!(echo(&mut client(&proxy)?, "after")?, "after");
+    Ok(())
+}

@@ -238,6 +238,11 @@ impl Capture {
         }
     }
 
+    /// From now on a batch is sealed when it holds so many bytes uncompressed.
+    pub fn set_batch_bytes(&mut self, soft: usize) {
+        self.body_bytes_soft = soft;
+    }
+
     /// Takes one event; batches that became full are appended to `sealed`. A compressed transaction,
     /// and rows that are read from a stream, are only opened: [`Capture::unpack`] goes on with them.
     ///

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use mysql_async::prelude::Queryable;
 
 use crate::audit::{self, Verdict};
-use crate::{Flavour, MySqlOptions, MySqlServer, NatsOptions, NatsServer, Port, Scratch};
+use crate::{Flavour, MySqlOptions, MySqlServer, NatsOptions, NatsServer, Port, Proxy, Scratch};
 
 pub use metrics::Metrics;
 pub use service::Service;
@@ -49,6 +49,8 @@ pub struct StackOptions {
     pub device_arguments: Vec<String>,
     /// More arguments of the shards' servers, which win over those the kit gives.
     pub shard_arguments: Vec<String>,
+    /// Every publisher reaches nats-server through a proxy of its own; see [`Device::uplink`].
+    pub uplinks: bool,
     /// `innodb_flush_log_at_trx_commit=1` and `sync_binlog=1` on devices and shards.
     pub durable: bool,
 }
@@ -62,6 +64,8 @@ pub struct Device {
     pub server: MySqlServer,
     /// Its publisher.
     pub publisher: Service,
+    /// What its publisher reaches nats-server through, if that was asked for.
+    pub uplink: Option<Proxy>,
 }
 
 /// A shard.
@@ -108,6 +112,7 @@ impl StackOptions {
             worker_settings: String::new(),
             device_arguments: Vec::new(),
             shard_arguments: Vec::new(),
+            uplinks: false,
             durable: true,
         }
     }
@@ -438,6 +443,9 @@ fn device(
     directory: &Path,
 ) -> Result<Device> {
     let admin = Port::reserve()?;
+    let uplink = options.uplinks.then(|| Proxy::start(nats.address())).transpose()?;
+    let url =
+        uplink.as_ref().map_or_else(|| nats.url(), |proxy| format!("nats://{}", proxy.addr()));
     let text = format!(
         "[device]\nid = \"{id}\"\n\
          [source]\nport = {}\nuser = \"tributary\"\npassword = \"tributary\"\nheartbeat_seconds = 2\n\
@@ -445,7 +453,7 @@ fn device(
          [state]\ndir = \"{}\"\n[publish]\nbatch_bytes = {}\ncredit_mib = {}\nack_timeout_seconds = 2\n\
          [heartbeat]\ninterval_seconds = {:?}\n[admin]\nlisten = \"{}\"\n{}\n",
         server.port(),
-        nats.url(),
+        url,
         directory.display(),
         options.batch_bytes,
         options.credit_mib,
@@ -455,7 +463,7 @@ fn device(
     );
     let name = format!("publisher-{id}");
     let publisher = configure(options, "tributary-publisher", name, &text, admin, directory)?;
-    Ok(Device { id, server, publisher })
+    Ok(Device { id, server, publisher, uplink })
 }
 
 fn configure(
