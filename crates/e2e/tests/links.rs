@@ -53,12 +53,33 @@ async fn write(stack: &Stack) -> Result<()> {
         .await
 }
 
+/// A device without a database yet has lost nothing, and is not told that it has.
+async fn nothing_is_missing_of_an_empty_log(stack: &Stack) -> Result<()> {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let answered = stack.workers[0].metrics().await?;
+        let answered = answered.get("tributary_heartbeats_answered_total", &[]).unwrap_or_default();
+        if answered >= 16.0 {
+            break;
+        }
+        anyhow::ensure!(Instant::now() < until, "heartbeats are not answered");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for device in &stack.devices {
+        assert!(metric(device, "rewinds_total", &[]).await? < 0.5, "{}", device.id);
+        let log = device.publisher.log_tail(1000);
+        assert!(!log.contains("WARN"), "{log}");
+    }
+    Ok(())
+}
+
 /// A batch takes either link longer than the configured time-out of two seconds.
 #[tokio::test]
 async fn what_a_thin_link_carries_slowly_is_sent_once_and_arrives() -> Result<()> {
     let settings =
         StackOptions { uplinks: true, ..options(&[MySql, MariaDb], &[MySql, MariaDb], 1)? };
     let stack = start(&settings).await?;
+    nothing_is_missing_of_an_empty_log(&stack).await?;
     let (blobs, readings) = (uplink(&stack.devices[0])?, uplink(&stack.devices[1])?);
     blobs.limit(Direction::ToServer, 100_000);
     readings.limit(Direction::ToServer, 8_000);

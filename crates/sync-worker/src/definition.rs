@@ -68,6 +68,9 @@ pub(crate) fn grown(found: &stream::Config, wanted: &stream::Config) -> stream::
         max_age: longer(found.max_age, wanted.max_age),
         max_bytes: larger(found.max_bytes, wanted.max_bytes),
         num_replicas: found.num_replicas.max(wanted.num_replicas),
+        // What is denied once stays denied.
+        deny_delete: found.deny_delete || wanted.deny_delete,
+        deny_purge: found.deny_purge || wanted.deny_purge,
         ..found.clone()
     }
 }

@@ -24,6 +24,8 @@ use tributary_wire::{
     DeviceId, Directive, HeartbeatReply, HeartbeatRequest, Position, partition, subject,
 };
 
+/// What nats-server puts in front of the reply of a service that is imported from another account.
+const SERVICE_REPLY: &str = "_R_.";
 /// What is wrong with heartbeats is told so often, and no more.
 const COMPLAINT: Duration = Duration::from_secs(60);
 /// A partition's consumer is not asked more often than this.
@@ -57,6 +59,13 @@ pub struct Heartbeats {
 struct Complaints {
     told_at: Option<Instant>,
     untold: u64,
+}
+
+/// True for an inbox of the device. Where devices have an account of their own, the server puts a subject of its
+/// own in that place, and takes the answer no further than into that account.
+fn is_own_inbox(device: &DeviceId, inbox: &str) -> bool {
+    let own = inbox.strip_prefix(&device.inbox_prefix()).is_some_and(|rest| rest.starts_with('.'));
+    own || inbox.starts_with(SERVICE_REPLY)
 }
 
 // === impl Complaints ===
@@ -148,8 +157,7 @@ impl Heartbeats {
     async fn reply(&self, device: &DeviceId, message: &Message) -> Result<(), &'static str> {
         let Some(inbox) = message.reply.clone() else { return Ok(()) };
         // The answer goes out with this worker's rights: to the device's own inbox and nowhere else.
-        let own = inbox.strip_prefix(&device.inbox_prefix());
-        if !own.is_some_and(|rest| rest.starts_with('.')) {
+        if !is_own_inbox(device, &inbox) {
             return Err("its answer is wanted outside of the device's own inbox");
         }
         let request =

@@ -5,6 +5,7 @@ mod deaths;
 mod device;
 mod examples;
 mod faults;
+mod fleet;
 mod isolation;
 mod lab;
 mod large;

@@ -204,6 +204,26 @@ pub(crate) async fn caught_up(client: &Client, device: &Device) {
     heartbeat_until(client, &device.id, 1, Some(end), applied).await;
 }
 
+/// Publishes everything of a device again when its publisher would be asked to, until it is applied.
+pub(crate) async fn caught_up_or_rewound(client: &Client, device: &Device, log: &[Vec<u8>]) {
+    let end = device.end();
+    let deadline = Instant::now() + DEADLINE;
+    while Instant::now() < deadline {
+        let reply = heartbeat(client, &device.id, 1, Some(end)).await;
+        let applied = reply.as_ref().and_then(|reply| reply.applied.as_ref());
+        if applied.is_some_and(|applied| applied.position == end) {
+            return;
+        }
+        if reply.is_some_and(|reply| matches!(reply.directive, Some(Directive::Rewind { .. }))) {
+            for message in log {
+                publish(client, &device.id, message.clone()).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("not applied");
+}
+
 /// Waits until the query's rows are as wanted; it may fail until then, for lack of the table.
 pub(crate) async fn eventually(server: &MySqlServer, sql: &str, wanted: &[&str]) {
     let deadline = Instant::now() + DEADLINE;

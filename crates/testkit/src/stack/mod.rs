@@ -387,7 +387,7 @@ pub async fn connect(server: &MySqlServer) -> Result<mysql_async::Conn> {
 
 /// Each device may do only what `jetstream/README.md` says it needs.
 fn authorization(ids: &[String]) -> String {
-    let mut users = format!("    {{ user: {WORKER_USER}, password: {WORKER_PASSWORD} }}\n");
+    let mut users = String::new();
     for id in ids {
         let _ = writeln!(
             users,
@@ -395,7 +395,15 @@ fn authorization(ids: &[String]) -> String {
              publish: [\"device.{id}.changes\", \"device.{id}.heartbeat\"], subscribe: [\"_INBOX_{id}.>\"] }} }}"
         );
     }
-    format!("authorization {{\n  users: [\n{users}  ]\n}}\n")
+    let services = ["device.*.changes", "device.*.heartbeat"];
+    let exports = services.map(|subject| format!("{{ service: \"{subject}\" }}")).join(", ");
+    let import = |subject| format!("{{ service: {{ account: CLOUD, subject: \"{subject}\" }} }}");
+    let imports = services.map(import).join(", ");
+    format!(
+        "accounts {{\n  CLOUD {{\n    jetstream: enabled\n    exports: [{exports}]\n    \
+         users: [{{ user: {WORKER_USER}, password: {WORKER_PASSWORD} }}]\n  }}\n  \
+         DEVICES {{\n    imports: [{imports}]\n    users: [\n{users}    ]\n  }}\n}}\n"
+    )
 }
 
 fn worker(
