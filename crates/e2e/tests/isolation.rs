@@ -6,7 +6,8 @@ use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
 use std::time::{Duration, Instant};
 use tributary_testkit::Flavour::{MariaDb, MySql};
-use tributary_testkit::stack::{Stack, connect};
+use tributary_testkit::stack::{Stack, WORKER_PASSWORD, WORKER_USER, connect};
+use tributary_wire::HeartbeatRequest;
 
 /// What befalls a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +96,93 @@ async fn a_devices_credentials_can_do_nothing_to_another_device() -> Result<()> 
     }
     let running = workloads(&stack, 100);
     progress(&running, 200).await?;
-    all_equal(&stack, running).await
+    forge(&stack, &client).await?;
+    flood(&stack, &client).await?;
+    progress(&running, 200).await?;
+    all_equal(&stack, running).await?;
+    let worker = stack.workers[0].metrics().await?;
+    assert_eq!(worker.get("tributary_partitions_owned", &[]), Some(64.0));
+    assert_eq!(worker.get("tributary_parked_devices", &[]), Some(0.0));
+    let log = stack.workers[0].log_tail(100_000);
+    let complaints =
+        log.lines().filter(|line| line.contains("heartbeats are not answered")).count();
+    assert!((1..4).contains(&complaints), "{complaints} complaints");
+    Ok(())
+}
+
+/// The answers to what a device publishes as itself are wanted where it may not publish.
+async fn forge(stack: &Stack, client: &async_nats::Client) -> Result<()> {
+    let worker = async_nats::ConnectOptions::new()
+        .user_and_password(WORKER_USER.into(), WORKER_PASSWORD.into())
+        .connect(stack.nats.url())
+        .await?;
+    let mut stream = async_nats::jetstream::new(worker).get_stream("CHANGES").await?;
+    let before = stream.info().await?.state.messages;
+    for nth in 0..50 {
+        for reply in [
+            "device.DEVICE_002.changes".to_owned(),
+            format!("$KV.tributary_workers.worker.ghost{nth}"),
+            format!("$KV.tributary_leases.partition.{nth}"),
+            "$KV.tributary_leases.shard.ghost".to_owned(),
+        ] {
+            client
+                .publish_with_reply("device.DEVICE_001.changes", reply, "no batch".into())
+                .await?;
+        }
+        for reply in [
+            "$JS.API.STREAM.PURGE.CHANGES",
+            "$JS.API.STREAM.PURGE.KV_tributary_leases",
+            "device.DEVICE_002.changes",
+        ] {
+            let subject = "device.DEVICE_001.heartbeat";
+            client.publish_with_reply(subject, reply, request().into()).await?;
+        }
+    }
+    client.flush().await?;
+    let until = Instant::now() + DEADLINE;
+    while stream.info().await?.state.messages < before + 200 {
+        anyhow::ensure!(Instant::now() < until, "what the device published is not stored");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// More heartbeats of the first device than anybody could answer.
+async fn flood(stack: &Stack, client: &async_nats::Client) -> Result<()> {
+    for nth in 0..30_000 {
+        let (subject, inbox) = ("device.DEVICE_001.heartbeat", "_INBOX_DEVICE_001.flood");
+        client.publish_with_reply(subject, inbox, request().into()).await?;
+        if nth % 1000 == 0 {
+            client.flush().await?;
+        }
+    }
+    client.flush().await?;
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let metrics = stack.workers[0].metrics().await?;
+        let refused = metrics.get("tributary_heartbeats_refused_total", &[]);
+        if refused.is_some_and(|refused| refused > 20_000.0) {
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < until, "{refused:?} were refused");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A heartbeat of the first device.
+fn request() -> Vec<u8> {
+    let device = "DEVICE_001".parse().expect("valid");
+    let request = HeartbeatRequest {
+        device,
+        run: 1,
+        source: "another server".into(),
+        published: None,
+        head: None,
+        version: "hostile".into(),
+        retention: None,
+        snapshot: None,
+    };
+    request.encode()
 }
 
 async fn refusal(

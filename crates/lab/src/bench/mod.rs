@@ -4,6 +4,7 @@ mod catchup;
 mod fanin;
 mod json;
 mod latency;
+mod link;
 mod pair;
 mod process;
 mod replica;
@@ -24,6 +25,7 @@ Examples:
   cargo xtask bench fanin --devices 200
   cargo xtask bench latency
   cargo xtask bench latency --samples 500 --json
+  cargo xtask bench link --rate 16
   cargo xtask bench sizes --case row_64_mib
   cargo xtask bench snapshot --rows 500000 --server mysql")]
 pub(crate) struct Arguments {
@@ -36,6 +38,7 @@ enum Bench {
     Catchup(catchup::Arguments),
     Fanin(fanin::Arguments),
     Latency(latency::Arguments),
+    Link(link::Arguments),
     Sizes(sizes::Arguments),
     Snapshot(snapshot::Arguments),
 }
@@ -46,6 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Bench::Catchup(arguments) => catchup::run(arguments),
         Bench::Fanin(arguments) => fanin::run(arguments),
         Bench::Latency(arguments) => latency::run(arguments),
+        Bench::Link(arguments) => link::run(arguments),
         Bench::Sizes(arguments) => sizes::run(arguments),
         Bench::Snapshot(arguments) => snapshot::run(arguments),
     }
