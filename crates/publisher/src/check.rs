@@ -5,6 +5,7 @@
 
 mod filter;
 mod retention;
+pub(crate) mod tables;
 
 use crate::capture::SYSTEM_DATABASES;
 use crate::config::Config;
@@ -116,6 +117,7 @@ pub fn settings(facts: &Facts) -> Vec<Check> {
     }
     checks.extend(retention::settings(facts));
     checks.push(gtid(facts));
+    checks.extend(tables::settings(facts));
     checks
 }
 
@@ -181,8 +183,8 @@ fn gtid(facts: &Facts) -> Check {
     match facts.flavour {
         Flavour::MySql if facts.variable("gtid_mode") == "ON" => Check::ok("gtid_mode is ON"),
         Flavour::MySql => Check::warn(
-            "gtid_mode is OFF: a log that was reset is noticed less surely",
-            "SET PERSIST gtid_mode in the steps OFF_PERMISSIVE, ON_PERMISSIVE, ON, after enforce_gtid_consistency = ON",
+            "gtid_mode is OFF: tables cannot be copied, which a device that has data before it joins needs, and a log that was reset is noticed less surely",
+            "SET PERSIST enforce_gtid_consistency = ON; SET PERSIST gtid_mode = OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE; SET PERSIST gtid_mode = ON",
         ),
         Flavour::MariaDb => Check::ok("GTIDs are always on"),
     }
@@ -202,6 +204,7 @@ pub async fn run(config: &Config, device: &DeviceId) -> Vec<Check> {
             checks.push(Check::ok(format!("source {address} answers")));
             checks.extend(settings(&found));
             checks.extend(server(&mut source, &found, &config.source.user).await);
+            checks.extend(tables::look(&mut source).await);
             checks.extend(filter::checks(config, &mut source, &found).await);
             facts = Some(found);
         }

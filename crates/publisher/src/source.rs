@@ -62,7 +62,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
 /// Variables that the preflight looks at.
-const VARIABLES: [&str; 23] = [
+const VARIABLES: [&str; 25] = [
     "version",
     "server_id",
     "server_uuid",
@@ -86,6 +86,8 @@ const VARIABLES: [&str; 23] = [
     "max_binlog_total_size",
     "binlog_space_limit",
     "binlog_expire_logs_auto_purge",
+    "sql_mode",
+    "innodb_strict_mode",
 ];
 
 /// Connects, with a deadline.

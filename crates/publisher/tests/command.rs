@@ -99,6 +99,52 @@ async fn the_preflight_of_a_good_device_is_all_ok() {
     }
 }
 
+/// What the warnings say of tables and modes, done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_preflight_names_tables_without_a_key_and_lenient_modes_until_that_is_mended() {
+    for flavour in Flavour::ALL {
+        let lab = Lab::start(flavour).await;
+        let said = text(&check(&lab, false).await);
+        for good in
+            ["every table has a primary key", "sql_mode is strict", "innodb_strict_mode is ON"]
+        {
+            assert!(said.contains(good), "{flavour}: {said}");
+        }
+        lab.sql(&[
+            "CREATE DATABASE app",
+            "CREATE TABLE app.log (ts INT, msg VARCHAR(20))",
+            "INSERT INTO app.log VALUES (1, 'a'), (2, 'b')",
+            "SET GLOBAL sql_mode = 'NO_ZERO_DATE'",
+            "SET GLOBAL innodb_strict_mode = OFF",
+        ])
+        .await;
+        let output = check(&lab, false).await;
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(0), "warnings fail nothing: {said}");
+        let fix = |finding: &str| {
+            let after = said.split(finding).nth(1).unwrap_or_else(|| panic!("{finding}: {said}"));
+            let fix = after.split("fix: ").nth(1).expect("a fix").lines().next();
+            fix.expect("a line").to_owned()
+        };
+        let key = fix("without a primary key: `app`.`log` (InnoDB").replace("those columns", "ts");
+        let key = key.split(": ").nth(1).expect("a statement").to_owned();
+        // The statement ends where its value does.
+        let statement = |finding: &str| {
+            let fix = fix(finding);
+            let mut parts = fix.split('\'');
+            format!("{}'{}'", parts.next().expect("one"), parts.next().expect("a value"))
+        };
+        let mode = statement("sql_mode is not strict");
+        lab.sql(&[&key, &mode, &statement("innodb_strict_mode is OFF")]).await;
+        let said = text(&check(&lab, false).await);
+        for good in
+            ["every table has a primary key", "sql_mode is strict", "innodb_strict_mode is ON"]
+        {
+            assert!(said.contains(good), "{flavour}: {said}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_preflight_names_what_fails_with_the_statement_that_mends_it() {
     let mut lab = Lab::start(Flavour::MySql).await;

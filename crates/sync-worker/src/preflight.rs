@@ -9,6 +9,7 @@ use mysql_async::Row;
 
 mod caches;
 mod fleet;
+mod server;
 
 /// The least that a row of a device may need.
 const PACKET_BYTES_MIN: usize = 64 << 20;
@@ -134,6 +135,8 @@ async fn of_shard(subject: &str, session: &mut Session, findings: &mut Vec<Findi
     add("privileges", privileges(session).await);
     add("lower_case_table_names", names(session).await);
     add("time zone", time_zone(session).await);
+    add("zones", server::zones(session).await);
+    add("limits", server::limits(session).await);
     add("character sets", character_sets(session).await);
     add("table caches", caches::look(session).await);
 }

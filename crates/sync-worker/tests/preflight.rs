@@ -17,6 +17,40 @@ async fn verdict(settings: &tributary_sync_worker::Settings, subject: &str) -> (
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_ends_statements_or_knows_no_zones_is_told_what_mends_it() {
+    for (flavour, variable, limit) in
+        [(Flavour::MySql, "max_execution_time", 1500), (Flavour::MariaDb, "max_statement_time", 3)]
+    {
+        let (nats, book, server) = (nats(), book(), server(flavour));
+        let settings = worker::settings(&setup("w", nats.url(), &[("m", server.port())], &book));
+        let mut admin = shard::connect(&server, &book).await;
+        let (good, text) = verdict(&settings, ", limits").await;
+        assert!(good, "{flavour}: {text}");
+        run(&mut admin, &format!("SET GLOBAL {variable} = {limit}")).await;
+        let (good, text) = verdict(&settings, ", limits").await;
+        assert!(!good && text.contains(&format!("{variable} is {limit}")), "{flavour}: {text}");
+        let statement =
+            text.split("; ").find(|part| part.starts_with("SET ")).expect("a statement");
+        run(&mut admin, statement.split(", ").next().unwrap_or_default()).await;
+        let (good, text) = verdict(&settings, ", limits").await;
+        assert!(good, "{flavour}: {text}");
+        let (good, text) = verdict(&settings, ", zones").await;
+        assert!(!good && text.contains("mysql_tzinfo_to_sql"), "{flavour}: {text}");
+        // What that program would write, for the one zone.
+        run(
+            &mut admin,
+            "INSERT INTO mysql.time_zone (Time_zone_id, Use_leap_seconds) VALUES (900, 'N'); \
+             INSERT INTO mysql.time_zone_name (Name, Time_zone_id) VALUES ('Europe/Berlin', 900); \
+             INSERT INTO mysql.time_zone_transition_type (Time_zone_id, Transition_type_id, Offset, Is_DST, \
+             Abbreviation) VALUES (900, 0, 3600, 0, 'CET')",
+        )
+        .await;
+        let (good, text) = verdict(&settings, ", zones").await;
+        assert!(good, "{flavour}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shard_whose_caches_hold_fewer_tables_than_it_has_is_told_the_statement_that_mends_it() {
     for flavour in Flavour::ALL {
         let (nats, book, server) = (nats(), book(), server(flavour));

@@ -3,9 +3,11 @@
 use super::{QUERY_TIMEOUT, Source, lost_or_refused};
 use crate::Error;
 use crate::capture::SYSTEM_DATABASES;
+use crate::check::tables::Keyless;
 use crate::filter::survey::{ColumnFacts, KeyFacts};
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
+use tributary_schema::quote;
 
 // === impl Source ===
 
@@ -46,6 +48,31 @@ impl Source {
             of_applications()
         );
         self.each(&sql, |row| take((text(&row, 0), text(&row, 1)), text(&row, 2) == "1")).await
+    }
+
+    /// The applications' tables without a primary key, those with most rows first.
+    ///
+    /// # Errors
+    /// As every question.
+    pub(crate) async fn keyless(&mut self) -> Result<Vec<Keyless>, Error> {
+        let sql = format!(
+            "SELECT table_schema, table_name, table_rows, engine FROM information_schema.tables t \
+             WHERE table_type = 'BASE TABLE' AND {} AND NOT EXISTS (SELECT 1 \
+             FROM information_schema.table_constraints c WHERE c.table_schema = t.table_schema \
+             AND c.table_name = t.table_name AND c.constraint_type = 'PRIMARY KEY') \
+             ORDER BY table_rows DESC, table_schema, table_name",
+            of_applications()
+        );
+        let mut tables = Vec::new();
+        self.each(&sql, |row| {
+            tables.push(Keyless {
+                name: format!("{}.{}", quote(&text(&row, 0)), quote(&text(&row, 1))),
+                rows: text(&row, 2).parse().unwrap_or(0),
+                engine: text(&row, 3),
+            });
+        })
+        .await?;
+        Ok(tables)
     }
 
     /// Every column of the applications' unique indexes.
