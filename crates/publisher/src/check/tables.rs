@@ -1,7 +1,7 @@
 //! What `check` says of the applications' tables, and of the modes and limits that concern them.
 
 use super::{Check, set};
-use crate::source::{Facts, Flavour, Source};
+use crate::source::{Facts, Source};
 
 /// More are counted, and not named.
 const NAMED_MAX: usize = 5;
@@ -88,6 +88,7 @@ fn keyless(tables: &[Keyless]) -> Check {
 mod tests {
     use super::*;
     use crate::check::Outcome;
+    use crate::source::Flavour;
     use std::collections::HashMap;
 
     fn facts(variables: &[(&str, &str)]) -> Facts {
