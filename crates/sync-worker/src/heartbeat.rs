@@ -226,6 +226,10 @@ impl Heartbeats {
             Ok(watermark) => {
                 self.directory.update(device, |known| {
                     known.watermark.clone_from(&watermark);
+                    if watermark.is_none() && known.shard.is_some_and(|(_, held)| held) {
+                        // It was emptied: the device is looked for again.
+                        known.shard = None;
+                    }
                     known.read_at = Some(Instant::now());
                 });
                 Some(watermark)
