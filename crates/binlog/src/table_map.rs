@@ -229,22 +229,22 @@ impl Optional<'_> {
         (0..self.shapes.len()).filter(|&column| which(self, column)).collect()
     }
 
-    /// A collation for all of them, then pairs of index among them and collation.
+    /// A collation for all of them, then pairs of index among them and collation. The default may well be
+    /// `binary`, which makes bytes of a column for good: a column is told its own collation alone.
     fn default_charset(
         &mut self,
         value: &mut Reader<'_>,
         which: impl Fn(&Self, usize) -> bool,
     ) -> Result<(), BinlogError> {
         let matching = self.matching(which);
-        let default = value.lenenc()?;
-        for &column in &matching {
-            self.set_collation(column, default);
-        }
+        let mut collations = vec![value.lenenc()?; matching.len()];
         while !value.is_empty() {
             let (nth, collation) = (value.lenenc()?, value.lenenc()?);
-            let column = usize::try_from(nth).ok().and_then(|nth| matching.get(nth));
-            let column =
-                *column.ok_or_else(|| value.error("a charset for a column that is not there"))?;
+            let slot = usize::try_from(nth).ok().and_then(|nth| collations.get_mut(nth));
+            *slot.ok_or_else(|| value.error("a charset for a column that is not there"))? =
+                collation;
+        }
+        for (column, collation) in matching.into_iter().zip(collations) {
             self.set_collation(column, collation);
         }
         Ok(())
@@ -271,9 +271,9 @@ impl Optional<'_> {
             return;
         }
         shape.collation = u16::try_from(collation).unwrap_or(0);
-        if shape.kind == ColumnKind::Text && collation == BINARY {
-            shape.kind = ColumnKind::Binary;
-            self.columns[column].kind = ColumnKind::Binary;
+        if matches!(shape.kind, ColumnKind::Text | ColumnKind::Binary) {
+            shape.kind = if collation == BINARY { ColumnKind::Binary } else { ColumnKind::Text };
+            self.columns[column].kind = shape.kind;
         }
     }
 }
@@ -295,4 +295,42 @@ fn leave_out_hashes(shapes: &mut Vec<ColumnShape>, codes: &[u8]) {
 fn is_numeric(code: u8) -> bool {
     // TINY SHORT LONG FLOAT DOUBLE LONGLONG INT24 YEAR NEWDECIMAL
     matches!(code, 1..=5 | 8 | 9 | 13 | 246)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `(id INT, c CHAR(10), a VARBINARY(9), b BLOB, e ENUM, s SET)` with this optional metadata.
+    fn columns(metadata: &[u8]) -> Vec<(ColumnKind, u16)> {
+        let mut data = vec![7, 0, 0, 0, 0, 0, 0, 0];
+        data.extend(b"\x03app\0\x01t\0");
+        data.extend([6, 3, 254, 15, 252, 254, 254]); // LONG, STRING, VARCHAR, BLOB, STRING twice
+        data.extend([9, 254, 10, 9, 0, 2, 247, 1, 248, 1]);
+        data.push(0b11_1110);
+        data.extend(metadata);
+        let plan = TablePlan::compile(&data, Server::MySql).expect("compiles");
+        for (column, shape) in plan.columns.iter().zip(&plan.shape.columns) {
+            assert_eq!(column.kind, shape.kind);
+        }
+        plan.shape.columns.iter().map(|shape| (shape.kind, shape.collation)).collect()
+    }
+
+    #[test]
+    fn a_column_is_text_or_bytes_by_its_own_charset_in_either_encoding() {
+        use ColumnKind as K;
+        let expected = [(K::Integer, 0), (K::Text, 8), (K::Binary, 63), (K::Binary, 63)];
+        let members = [(K::Enum, 28), (K::Set, 8)];
+        let all: Vec<_> = expected.into_iter().chain(members).collect();
+        for metadata in [
+            // The default is `binary`, the first of the three is not.
+            &[2, 3, 63, 0, 8, 10, 3, 8, 0, 28][..],
+            // The default is latin1, the other two are bytes.
+            &[2, 5, 8, 1, 63, 2, 63, 10, 3, 28, 1, 8],
+            // Each its own.
+            &[3, 3, 8, 63, 63, 11, 2, 28, 8],
+        ] {
+            assert_eq!(columns(metadata), all, "{metadata:?}");
+        }
+    }
 }

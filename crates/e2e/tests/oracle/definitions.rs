@@ -1,8 +1,9 @@
 //! Tables of every kind: the copy has the same `SHOW CREATE TABLE`, and the same rows.
 
 use super::case::{ON_MARIADB, ON_MYSQL, On, State};
-use crate::lab::{arrived, equal, options, start};
+use crate::lab::{arrived, equal, options, seed, start};
 use anyhow::{Context, Result};
+use fastrand::Rng;
 use mysql_async::prelude::Queryable;
 use tributary_testkit::Flavour::{self, MariaDb, MySql};
 use tributary_testkit::audit;
@@ -184,29 +185,23 @@ const DEFINITIONS: &[Definition] = &[
             "DELETE FROM indexes WHERE id = 1",
         ],
     ),
-    pending(
-        "character sets behind a GEOMETRY (MariaDB) or a VECTOR (MySQL) are counted wrong",
-        both(
-            "charsets_behind_geometry",
-            &[
-                "CREATE TABLE charsets_behind_geometry (g POINT, l VARCHAR(10) CHARACTER SET latin1, b BINARY(4), t TEXT CHARACTER SET gbk, k VARBINARY(4), u VARCHAR(10) CHARACTER SET utf8mb4, PRIMARY KEY (b, k))",
-                "INSERT INTO charsets_behind_geometry VALUES (NULL, 'ä', X'0100', '汉', X'00', '🚲'), (NULL, 'ö', X'01', '字', X'', 'ü')",
-                "UPDATE charsets_behind_geometry SET l = 'ß', t = NULL WHERE k = X'00'",
-                "DELETE FROM charsets_behind_geometry WHERE k = X''",
-            ],
-        ),
+    both(
+        "charsets_behind_geometry",
+        &[
+            "CREATE TABLE charsets_behind_geometry (g POINT, l VARCHAR(10) CHARACTER SET latin1, b BINARY(4), t TEXT CHARACTER SET gbk, k VARBINARY(4), u VARCHAR(10) CHARACTER SET utf8mb4, PRIMARY KEY (b, k))",
+            "INSERT INTO charsets_behind_geometry VALUES (NULL, 'ä', X'0100', '汉', X'00', '🚲'), (NULL, 'ö', X'01', '字', X'', 'ü')",
+            "UPDATE charsets_behind_geometry SET l = 'ß', t = NULL WHERE k = X'00'",
+            "DELETE FROM charsets_behind_geometry WHERE k = X''",
+        ],
     ),
-    pending(
-        "character sets behind a GEOMETRY (MariaDB) or a VECTOR (MySQL) are counted wrong",
-        mysql(
-            "charsets_behind_vector",
-            &[
-                "CREATE TABLE charsets_behind_vector (v VECTOR(2), l VARCHAR(10) CHARACTER SET latin1, b BINARY(4), t TEXT CHARACTER SET gbk, k VARBINARY(4), PRIMARY KEY (b, k))",
-                "INSERT INTO charsets_behind_vector VALUES (NULL, 'ä', X'0100', '汉', X'00'), (NULL, 'ö', X'01', '字', X'')",
-                "UPDATE charsets_behind_vector SET l = 'ß', t = NULL WHERE k = X'00'",
-                "DELETE FROM charsets_behind_vector WHERE k = X''",
-            ],
-        ),
+    mysql(
+        "charsets_behind_vector",
+        &[
+            "CREATE TABLE charsets_behind_vector (v VECTOR(2), l VARCHAR(10) CHARACTER SET latin1, b BINARY(4), t TEXT CHARACTER SET gbk, k VARBINARY(4), PRIMARY KEY (b, k))",
+            "INSERT INTO charsets_behind_vector VALUES (NULL, 'ä', X'0100', '汉', X'00'), (NULL, 'ö', X'01', '字', X'')",
+            "UPDATE charsets_behind_vector SET l = 'ß', t = NULL WHERE k = X'00'",
+            "DELETE FROM charsets_behind_vector WHERE k = X''",
+        ],
     ),
     both(
         "spatial_index",
@@ -497,6 +492,9 @@ async fn definitions_arrive(flavour: Flavour) -> Result<()> {
         for statement in definition.statements {
             conn.query_drop(*statement).await.with_context(|| (*statement).to_owned())?;
         }
+    }
+    for statement in super::mixed::statements(&mut Rng::with_seed(seed()), flavour) {
+        conn.query_drop(&statement).await.with_context(|| statement.clone())?;
     }
     arrived(&mut stack).await?;
     let device = &stack.devices[0];

@@ -11,6 +11,7 @@ mod case;
 mod definitions;
 mod documents;
 mod exclusions;
+mod mixed;
 mod numbers;
 mod script;
 mod texts;
