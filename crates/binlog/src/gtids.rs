@@ -9,7 +9,7 @@ use std::fmt;
 pub enum Gtids {
     /// A set: `uuid:1-5:7,uuid:1-3`, tags included.
     MySql(GtidSet),
-    /// A position: the last transaction of every domain, `0-1-100,5-2-9`.
+    /// A position: the last transaction of every domain in the order of the log, `0-1-100,5-2-9`.
     MariaDb(BTreeMap<u32, (u32, u64)>),
 }
 
@@ -54,27 +54,31 @@ impl Gtids {
         }
     }
 
-    /// True when every domain of a position of MariaDB's lies at or before this one's. Sets are compared
-    /// by the server.
-    pub fn covers(&self, other: &Gtids) -> bool {
-        let (Self::MariaDb(mine), Self::MariaDb(theirs)) = (self, other) else {
-            return self == other;
-        };
-        theirs.iter().all(|(domain, (server, sequence))| {
-            mine.get(domain).is_some_and(|(last_server, last)| {
-                sequence < last || (sequence == last && server == last_server)
-            })
-        })
-    }
-
-    /// True when the transaction is among them.
+    /// True when the transaction is known to be among them. A position of MariaDB's proves that of the
+    /// last of a domain alone: a lower number may be another server's that came later.
     pub fn contains(&self, gtid: &str) -> bool {
         match self {
             Self::MySql(set) => set.contains(gtid),
-            Self::MariaDb(domains) => mariadb_gtid(gtid).is_some_and(|(domain, _, sequence)| {
-                domains.get(&domain).is_some_and(|(_, last)| sequence <= *last)
-            }),
+            Self::MariaDb(domains) => {
+                mariadb_gtid(gtid).is_some_and(|(domain, server, sequence)| {
+                    domains.get(&domain) == Some(&(server, sequence))
+                })
+            }
         }
+    }
+
+    /// For another server's log, which holds these and goes on behind them: true for a transaction that is
+    /// one of them. On MariaDB they are awaited: all that a domain brings until its last, which is then no
+    /// more awaited.
+    pub fn passes(&mut self, gtid: &str) -> bool {
+        let contained = self.contains(gtid);
+        let Self::MariaDb(domains) = self else { return contained };
+        let Some((domain, ..)) = mariadb_gtid(gtid) else { return false };
+        let awaited = domains.contains_key(&domain);
+        if contained {
+            domains.remove(&domain);
+        }
+        awaited
     }
 }
 
@@ -101,7 +105,7 @@ fn wrong(text: &str) -> BinlogError {
 }
 
 /// `domain-server-sequence`.
-fn mariadb_gtid(text: &str) -> Option<(u32, u32, u64)> {
+pub(crate) fn mariadb_gtid(text: &str) -> Option<(u32, u32, u64)> {
     let mut parts = text.split('-');
     let gtid =
         (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -239,27 +243,56 @@ mod tests {
     }
 
     #[test]
-    fn a_position_keeps_the_last_of_every_domain() {
+    fn a_position_keeps_the_last_of_every_domain_in_the_order_of_the_log() {
         let mut gtids = Gtids::parse("0-1-100, 5-2-9", true).expect("a position");
-        gtids.insert("0-3-101").expect("a GTID");
-        assert_eq!(gtids.to_string(), "0-3-101,5-2-9");
-        assert!(
-            gtids.contains("0-1-101") && !gtids.contains("0-1-102") && !gtids.contains("7-1-1")
-        );
+        for (gtid, printed) in [("0-3-101", "0-3-101,5-2-9"), ("0-1-60", "0-1-60,5-2-9")] {
+            gtids.insert(gtid).expect("a GTID");
+            assert_eq!(gtids.to_string(), printed);
+        }
+        assert!(gtids.contains("0-1-60") && gtids.contains("5-2-9"));
+        assert!(!gtids.contains("0-1-59") && !gtids.contains("0-2-60") && !gtids.contains("7-1-1"));
     }
 
     #[test]
-    fn a_position_covers_what_lies_before_it() {
-        let gtids = Gtids::parse("0-3-101,5-2-9", true).expect("a position");
-        for (other, covered) in [
-            ("", true),
-            ("0-1-99", true),
-            ("0-3-101,5-2-9", true),
-            ("0-1-101", false),
+    fn what_another_log_repeats_is_passed_up_to_the_last_of_its_domain() {
+        let mut carried = Gtids::parse("0-1-103,5-1-2", true).expect("a position");
+        for (gtid, passes) in [
+            ("0-1-52", true),
+            ("0-2-60", true),
             ("7-1-1", false),
+            ("0-1-103", true),
+            ("0-2-104", false),
+            ("0-1-53", false),
+            ("5-1-1", true),
+            ("5-1-2", true),
+            ("5-1-3", false),
         ] {
-            let other = Gtids::parse(other, true).expect("a position");
-            assert_eq!(gtids.covers(&other), covered, "{other}");
+            assert_eq!(carried.passes(gtid), passes, "{gtid}");
+        }
+        let mut carried = Gtids::parse(&format!("{A}:1-5"), false).expect("a set");
+        assert!(carried.passes(&format!("{A}:5")) && !carried.passes(&format!("{A}:6")));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn inserting_a_contained_gtid_changes_nothing(
+            inserted in proptest::collection::vec((0_u32..3, 1_u32..3, 1_u64..30), 1..40),
+            mariadb: bool,
+        ) {
+            let name = |(domain, server, number): &(u32, u32, u64)| match mariadb {
+                true => format!("{domain}-{server}-{number}"),
+                false => format!("{}:{number}", if domain % 2 == 0 { A } else { B }),
+            };
+            let mut gtids = Gtids::parse("", mariadb).expect("empty");
+            for gtid in inserted.iter().map(name) {
+                gtids.insert(&gtid).expect("a GTID");
+                proptest::prop_assert!(gtids.contains(&gtid));
+                for contained in inserted.iter().map(name).filter(|gtid| gtids.contains(gtid)) {
+                    let mut again = gtids.clone();
+                    again.insert(&contained).expect("a GTID");
+                    proptest::prop_assert_eq!(&again, &gtids);
+                }
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! - [`event`] tells events apart and parses the small ones (QUERY, GTID, ROTATE).
 //! - [`table_map`] turns a TABLE_MAP event into a [`TablePlan`], compiled once per table definition.
 //! - [`gtids`] keeps account of the transactions that lie before a place in the log.
+//! - [`succession`] says whether another server's log continues a copy.
 //! - [`payload`] unpacks MySQL's compressed transactions; [`Event::inflate`] MariaDB's compressed events.
 //! - [`rows`] walks a rows event by that plan, straight into a batch's columns.
 //! - [`select`] narrows a plan: columns that are left out, or masked.
@@ -31,6 +32,7 @@ pub mod rows;
 pub mod select;
 pub mod staging;
 pub mod stream;
+pub mod succession;
 pub mod table_map;
 mod value;
 mod window;
@@ -47,6 +49,7 @@ pub use query::QueryEvent;
 pub use rows::Rows;
 pub use select::{Choice, Digest, Hashing, Room, SelectError, Selection};
 pub use stream::{RowStream, Step};
+pub use succession::LogState;
 pub use table_map::{Server, TablePlan};
 pub use window::StreamError;
 

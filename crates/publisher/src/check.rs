@@ -3,6 +3,7 @@
 //! The rules are plain functions on [`Facts`]; the service refuses to start on the same ones that
 //! `tributary-publisher check` prints as failed.
 
+mod durability;
 mod filter;
 mod retention;
 pub(crate) mod tables;
@@ -115,6 +116,7 @@ pub fn settings(facts: &Facts) -> Vec<Check> {
             checks.push(Check::fail(format!("{name} is {value}: {why}"), set(facts, name, off)));
         }
     }
+    checks.extend(durability::settings(facts));
     checks.extend(retention::settings(facts));
     checks.push(gtid(facts));
     checks.extend(tables::settings(facts));
@@ -126,7 +128,7 @@ fn complete(omissions: &[String]) -> Vec<Check> {
     let fail = |omitted: &String| {
         Check::fail(
             format!("the binary log is not complete: {omitted}"),
-            "remove the filter from the server's configuration (or set log_replica_updates=ON) and restart it",
+            "remove the filter from the server's configuration (or set log_replica_updates=ON, or free the disk that the log is on), and restart it",
         )
     };
     if omissions.is_empty() {
@@ -205,6 +207,7 @@ pub async fn run(config: &Config, device: &DeviceId) -> Vec<Check> {
             checks.extend(settings(&found));
             checks.extend(server(&mut source, &found, &config.source.user).await);
             checks.extend(tables::look(&mut source).await);
+            checks.extend(durability::writers(&mut source, &found).await);
             checks.extend(filter::checks(config, &mut source, &found).await);
             facts = Some(found);
         }

@@ -13,6 +13,7 @@
 //!
 //! **The checkpoint is only a cache.** Losing it costs a question to the cloud, never data.
 
+mod anchor;
 pub mod capture;
 pub mod check;
 pub mod checkpoint;
@@ -21,6 +22,7 @@ pub mod credit;
 pub mod dump;
 pub mod error;
 pub mod filter;
+mod history;
 pub mod identity;
 pub mod link;
 pub mod metrics;

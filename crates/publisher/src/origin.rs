@@ -1,7 +1,9 @@
 //! Finding the place to begin, and proving that the source's log still has it.
 
+use crate::anchor;
 use crate::config::WhenLost;
 use crate::error::Error;
+use crate::history;
 use crate::link::Answer;
 use crate::session::{self, Agent};
 use crate::snapshot::{Catalog, without_gtids};
@@ -24,8 +26,8 @@ pub(crate) struct Origin {
     pub(crate) read_from: u64,
     /// The GTIDs before `read_from`.
     pub(crate) gtids: Option<Gtids>,
-    /// The log is another server's, and may hold transactions that are carried already.
-    pub(crate) elsewhere: bool,
+    /// The log is another server's, and holds these transactions, which are carried already.
+    pub(crate) elsewhere: Option<Gtids>,
     /// This is the beginning of the device's history.
     pub(crate) beginning: bool,
     /// Everything is carried anew: from the beginning, or by a snapshot that begins.
@@ -144,10 +146,26 @@ async fn new(
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     let history = history(facts, &files);
     let short = bytes <= HISTORY_BYTES_MAX || !facts.has_gtids();
+    let history = match history {
+        Ok(origin) if short && !agent.take_snapshot => {
+            let mut catalog = Catalog::connect(&agent.config.source, facts).await?;
+            let reader = anchors(agent, facts);
+            match history::unlogged(source, &mut catalog, &reader).await?.as_slice() {
+                [] => return Ok(origin),
+                unlogged => Err(format!(
+                    "this device is new to the cloud, but its binary log never made some of its tables ({}): they were made with sql_log_bin=0, or put there as files",
+                    unlogged.join(", ")
+                )),
+            }
+        }
+        history => history,
+    };
     match history {
-        Ok(origin) if short && !agent.take_snapshot => Ok(origin),
         Err(reason) if !facts.has_gtids() => Err(Error::OutOfReach { reason }),
-        _ => {
+        history => {
+            if let Err(reason) = history {
+                tracing::info!(device = %agent.device, reason, "every table is copied");
+            }
             let epoch = known.epoch.max(EPOCH_FIRST);
             snapshot(agent, source, facts, known, epoch).await
         }
@@ -178,7 +196,7 @@ fn history(facts: &Facts, files: &[BinlogFile]) -> Result<Origin, String> {
         file: first.name.clone(),
         read_from: FILE_BEGIN,
         gtids: facts.has_gtids().then(|| facts.no_gtids()),
-        elsewhere: false,
+        elsewhere: None,
         beginning: true,
         anew: true,
     })
@@ -220,9 +238,15 @@ async fn snapshot(
     };
     let position = Position::boundary(epoch, number, offset);
     let cursor = SnapshotCursor { complete: true, ..SnapshotCursor::default() };
-    let resume = Resume { position, gtid: None, snapshot: Some(cursor) };
+    let anchor = anchors(agent, facts).head(&file).await?;
+    let resume = Resume { position, gtid: None, snapshot: Some(cursor), anchor };
     let origin = counted(&mut catalog, facts, copied, resume, file.name).await?;
-    Ok(Origin { anew: true, ..origin })
+    // What a crash took from the log, or was never in it, is in the tables, and so in the copy.
+    let gtids = match origin.gtids {
+        Some(gtids) => Some(catalog.with_purged(gtids).await?),
+        None => None,
+    };
+    Ok(Origin { anew: true, gtids, ..origin })
 }
 
 /// A device that is known: the log must still hold the place where its copy ends.
@@ -242,16 +266,28 @@ async fn resumed(
             "the copy ends at {position}, and the binary log now begins with {oldest}: it was purged or reset while the publisher was away"
         ));
     };
-    if at.offset > file.bytes {
-        return out_of_reach(format!(
-            "the copy ends at {position}, but {} has only {} bytes: the log was reset, or the device restored from an older image",
-            file.name, file.bytes
-        ));
+    // Before a transaction that is prepared and not decided, reading begins ahead of the copy's end.
+    let ends = if position.epoch == at.epoch { position } else { at };
+    for end in [at, ends] {
+        let bytes = files.iter().find(|file| file.number == end.file).map_or(0, |file| file.bytes);
+        if end.offset > bytes {
+            return out_of_reach(format!(
+                "the copy ends at {position}, but binary log file {} has only {bytes} bytes: the log was reset or cut off, or the device restored from an older image",
+                end.file
+            ));
+        }
     }
     if !source.contains(facts, &resume).await? {
         return out_of_reach(format!(
-            "the copy ends after transactions {}, which the server no longer knows: its log was reset, or the device restored from an older image",
+            "the copy ends after transactions {}, which the server no longer knows, or others are missing from its log: the log was reset or lost its end in a crash, or the device was restored from an older image",
             resume.gtid.as_deref().unwrap_or_default()
+        ));
+    }
+    if let Some(anchor) = &resume.anchor
+        && !anchors(agent, facts).holds(&files, anchor).await?
+    {
+        return out_of_reach(format!(
+            "the copy ends at {position}, and the log does not hold the transaction that the copy has before it: the device was restored from an older image, or cloned, or its log was reset"
         ));
     }
     let name = file.name.clone();
@@ -260,7 +296,13 @@ async fn resumed(
         return at_place(facts, position, resume, name, read_from, gtid);
     }
     let mut catalog = Catalog::connect(&agent.config.source, facts).await?;
-    counted(&mut catalog, facts, position, resume, name).await
+    let origin = counted(&mut catalog, facts, position, resume, name).await?;
+    if let (Flavour::MySql, Some(before)) = (facts.flavour, &origin.gtids)
+        && let Some(lacking) = catalog.lacks(before).await?
+    {
+        return out_of_reach(format!("the copy ends at {position}, and {lacking}"));
+    }
+    Ok(origin)
 }
 
 /// An origin whose GTIDs are not known: they are counted from the beginning of the file, or asked of the
@@ -279,6 +321,17 @@ async fn counted(
     at_place(facts, position, resume, file, read_from, gtids)
 }
 
+/// Looks anchors up in the source's log.
+fn anchors<'a>(agent: &'a Agent, facts: &'a Facts) -> anchor::Reader<'a> {
+    let config = &agent.config;
+    anchor::Reader {
+        config: &config.source,
+        device: &agent.device,
+        facts,
+        spool_dir: &config.state.dir,
+    }
+}
+
 /// An origin in the log that the copy was taken of.
 fn at_place(
     facts: &Facts,
@@ -291,7 +344,7 @@ fn at_place(
     let mariadb = facts.flavour == Flavour::MariaDb;
     let gtids = gtids.map(|text| Gtids::parse(&text, mariadb)).transpose();
     let gtids = gtids.map_err(|error| Error::OutOfReach { reason: error.to_string() })?;
-    let (elsewhere, beginning, anew) = (false, false, false);
+    let (elsewhere, beginning, anew) = (None, false, false);
     Ok(Origin { position, resume, file, read_from, gtids, elsewhere, beginning, anew })
 }
 
@@ -326,26 +379,22 @@ async fn elsewhere(
     let Ok(gtids) = Gtids::parse(&text, mariadb) else {
         return no("its GTIDs are of another kind of server");
     };
-    if !catalog.holds(&gtids).await? {
-        return no("it lacks transactions of the copy, or has purged others");
+    if let Some(lacking) = catalog.lacks(&gtids).await? {
+        return no(&lacking);
     }
     // The newest file at whose beginning nothing lies that is still to be carried.
     for file in source.binlog_files().await?.into_iter().rev() {
-        let before = catalog.gtids_before(&file.name, FILE_BEGIN).await?.unwrap_or_default();
-        let Ok(before) = Gtids::parse(&before, mariadb) else { continue };
-        if !catalog.is_within(&before, &gtids).await? {
-            continue;
-        }
+        let Some(carried) = catalog.carried_from(&file.name, &gtids).await? else { continue };
         let at = Position::boundary(position.epoch + 1, file.number, FILE_BEGIN);
         tracing::warn!(device = %agent.device, known, server = facts.identity, file = file.name, "another server continues the copy, by its GTIDs");
-        let resume = Resume { position: at, ..resume };
+        let resume = Resume { position: at, anchor: None, ..resume };
         return Ok(Origin {
             position,
             resume,
             file: file.name,
             read_from: FILE_BEGIN,
             gtids: Some(gtids),
-            elsewhere: true,
+            elsewhere: Some(carried),
             beginning: false,
             anew: false,
         });

@@ -139,7 +139,12 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     let publish = &agent.config.publish;
     let message_bytes_max = agent.link.max_payload();
     let zone = facts.system_time_zone.clone();
-    let log = Log { folds_names: facts.folds_names(), elsewhere: origin.elsewhere };
+    let log = Log {
+        folds_names: facts.folds_names(),
+        elsewhere: origin.elsewhere,
+        may_lose_tail: facts.may_lose_tail(),
+        anchor: origin.resume.anchor,
+    };
     let pass_until = (read_from < resume).then_some(resume);
     let snapshot = origin.resume.snapshot;
     let (soft, narrowed) = (publish.batch_bytes, Arc::clone(&filter));
@@ -359,6 +364,7 @@ impl Flow<'_> {
         if log.span.is_some() {
             self.read_us = log.time_us;
         }
+        self.capture.witness(log.event.code, log.span, event.crc32());
         let mut sealed = Vec::new();
         match spooled {
             Some(spooled) => {

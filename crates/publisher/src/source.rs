@@ -1,5 +1,6 @@
 //! The MySQL or MariaDB server: what it is, how it is set up, where its log begins and ends.
 
+mod domains;
 mod tables;
 
 use crate::Error;
@@ -62,7 +63,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
 /// Variables that the preflight looks at.
-const VARIABLES: [&str; 25] = [
+const VARIABLES: [&str; 28] = [
     "version",
     "server_id",
     "server_uuid",
@@ -88,6 +89,9 @@ const VARIABLES: [&str; 25] = [
     "binlog_expire_logs_auto_purge",
     "sql_mode",
     "innodb_strict_mode",
+    "sync_binlog",
+    "innodb_flush_log_at_trx_commit",
+    "binlog_error_action",
 ];
 
 /// Connects, with a deadline.
@@ -223,6 +227,12 @@ impl Source {
             value.filter(|value| !value.is_empty())
         };
         let mut omitted = Vec::new();
+        if rows.is_empty() && facts.variable("log_bin") == "ON" {
+            omitted.push(
+                "the server has stopped writing it after an error (binlog_error_action=IGNORE_ERROR)"
+                    .to_owned(),
+            );
+        }
         omitted.extend(
             filter(2).map(|names| format!("it logs only the databases {names} (binlog_do_db)")),
         );
@@ -274,7 +284,12 @@ impl Source {
         let Ok(gtids) = Gtids::parse(gtid, is_mariadb) else { return Ok(false) };
         match facts.flavour {
             Flavour::MySql => {
-                let sql = format!("SELECT GTID_SUBSET('{gtids}', @@GLOBAL.gtid_executed)");
+                // What is purged and not copied was in the tables alone when the server came back from a
+                // crash, or was loaded without the log.
+                let sql = format!(
+                    "SELECT GTID_SUBSET('{gtids}', @@GLOBAL.gtid_executed) \
+                     AND GTID_SUBSET(@@GLOBAL.gtid_purged, '{gtids}')"
+                );
                 Ok(self.query::<Option<u8>>(&sql).await?.first() == Some(&Some(1)))
             }
             Flavour::MariaDb => {
@@ -351,6 +366,13 @@ impl Facts {
             Flavour::MySql => Gtids::MySql(GtidSet::default()),
             Flavour::MariaDb => Gtids::MariaDb(BTreeMap::new()),
         }
+    }
+
+    /// Whether a crash may cost the log transactions that the tables keep, and nothing tells of it. With
+    /// GTIDs MySQL does: it counts them as purged.
+    pub fn may_lose_tail(&self) -> bool {
+        let tells = self.flavour == Flavour::MySql && self.has_gtids();
+        self.variable("sync_binlog") != "1" && !tells
     }
 
     /// Names of databases and tables are folded to lower case.

@@ -5,6 +5,7 @@ use tributary_wire::{Applied, Position, Resume};
 
 /// What is known of the watermark at the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Cloud {
     /// Nobody has answered.
     Silent,

@@ -33,7 +33,8 @@ pub struct TailEvent {
 const ARTIFICIAL: u16 = 0x20;
 const HEARTBEAT: u8 = 27;
 const HEARTBEAT_V2: u8 = 41;
-const ROTATE: u8 = 4;
+/// The type code of the event that names the file that follows.
+pub const ROTATE: u8 = 4;
 /// The type code of the event that announces a file's format.
 pub const FORMAT_DESCRIPTION: u8 = 15;
 
@@ -116,9 +117,8 @@ impl Tail {
     }
 
     fn accept(&mut self, received: Received) -> Result<TailEvent, Error> {
-        let EventHeader { code, flags, end, bytes, seconds, .. } = received.header;
-        let made_up =
-            flags & ARTIFICIAL != 0 || end == 0 || matches!(code, HEARTBEAT | HEARTBEAT_V2);
+        let EventHeader { code, end, bytes, seconds, .. } = received.header;
+        let made_up = is_made_up(&received.header);
         if !received.intact {
             return Err(Error::Checksum { at: Position::boundary(0, 0, u64::from(end)) });
         }
@@ -137,6 +137,16 @@ impl Tail {
         }
         Ok(event)
     }
+}
+
+/// True for an event that the server made for this connection, and that stands in no file.
+pub(crate) fn is_made_up(header: &EventHeader) -> bool {
+    header.flags & ARTIFICIAL != 0 || header.end == 0 || is_heartbeat(header.code)
+}
+
+/// True for what a server says while nothing is written.
+pub(crate) fn is_heartbeat(code: u8) -> bool {
+    matches!(code, HEARTBEAT | HEARTBEAT_V2)
 }
 
 /// The full offset whose lower 32 bits are `low`, at or after `from`.
@@ -196,6 +206,11 @@ impl TailEvent {
     /// Its size in the log, in bytes.
     pub fn bytes(&self) -> u64 {
         u64::from(self.received.header.bytes)
+    }
+
+    /// The CRC32 over its bytes; 0 for one that was set aside on disk.
+    pub fn crc32(&self) -> u32 {
+        self.received.crc32
     }
 
     /// When the source wrote it, Unix seconds.

@@ -10,6 +10,7 @@ mod filter_snapshot;
 mod formats;
 mod harness;
 mod large;
+mod log;
 mod login;
 mod model;
 mod recovery;

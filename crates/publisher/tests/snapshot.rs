@@ -18,7 +18,7 @@ use tributary_publisher::source::Source;
 use tributary_testkit::{Direction, Flavour, MySqlOptions, MySqlServer, Proxy};
 use tributary_wire::Batch;
 
-const SERIES: &str = "INSERT INTO app.t (v) SELECT LEFT(UUID(), 8) FROM information_schema.columns a, information_schema.columns b LIMIT";
+pub(crate) const SERIES: &str = "INSERT INTO app.t (v) SELECT LEFT(UUID(), 8) FROM information_schema.columns a, information_schema.columns b LIMIT";
 
 /// A log that no longer tells where the tables came from.
 pub(crate) async fn forget(lab: &Lab) {
@@ -27,7 +27,7 @@ pub(crate) async fn forget(lab: &Lab) {
 }
 
 /// Drops the first file of the log. MariaDB keeps it until its engines have let go of it.
-async fn purge(lab: &Lab) {
+pub(crate) async fn purge(lab: &Lab) {
     let opts = mysql_async::Opts::from_url(&lab.source.admin_url()).expect("a url");
     let mut conn = mysql_async::Conn::new(opts).await.expect("connects");
     let until = Instant::now() + DEADLINE;
@@ -42,7 +42,7 @@ async fn purge(lab: &Lab) {
     }
 }
 
-async fn prepare(lab: &Lab, rows: u32) {
+pub(crate) async fn prepare(lab: &Lab, rows: u32) {
     let rows = format!("{SERIES} {rows}");
     lab.sql(&[
         "CREATE DATABASE app CHARACTER SET latin1",
@@ -58,20 +58,20 @@ async fn prepare(lab: &Lab, rows: u32) {
 }
 
 /// What the source holds, as the model shows it.
-async fn held(lab: &Lab, table: &str) -> Vec<String> {
+pub(crate) async fn held(lab: &Lab, table: &str) -> Vec<String> {
     let opts = mysql_async::Opts::from_url(&lab.source.admin_url()).expect("a url");
     let mut conn = mysql_async::Conn::new(opts).await.expect("connects");
     let sql = format!("SELECT CONCAT(id, ',', v) FROM {table} ORDER BY 1");
     conn.query(sql).await.expect("selects")
 }
 
-fn copied(model: &Model, table: &str) -> Vec<String> {
+pub(crate) fn copied(model: &Model, table: &str) -> Vec<String> {
     let mut rows: Vec<String> = model.tables[table].values().cloned().collect();
     rows.sort();
     rows
 }
 
-async fn assert_equal(lab: &Lab, model: &Model) {
+pub(crate) async fn assert_equal(lab: &Lab, model: &Model) {
     for table in ["app.t", "app.keyless"] {
         let (held, copied) = (held(lab, table).await, copied(model, table));
         assert_eq!(held.len(), copied.len(), "{table}");
@@ -80,12 +80,12 @@ async fn assert_equal(lab: &Lab, model: &Model) {
 }
 
 /// True for the batch whose end makes everything live, and that holds what was written last.
-fn is_last(batch: &Batch) -> bool {
+pub(crate) fn is_last(batch: &Batch) -> bool {
     batch.header.resume.snapshot.is_none()
         && batch.statements.iter().any(|s| s.sql.ends_with(b"TABLE last_one (id INT PRIMARY KEY)"))
 }
 
-fn model(batches: &[Batch]) -> Model {
+pub(crate) fn model(batches: &[Batch]) -> Model {
     let mut model = Model::default();
     batches.iter().for_each(|batch| model.apply(batch));
     model
@@ -344,7 +344,7 @@ async fn tables_that_are_older_than_the_log_are_copied() {
 }
 
 /// Makes `replica` a copy of the lab's source, and waits until it has everything.
-async fn replicate(lab: &Lab, replica: &MySqlServer, flavour: Flavour) {
+pub(crate) async fn replicate(lab: &Lab, replica: &MySqlServer, flavour: Flavour) {
     let opts = mysql_async::Opts::from_url(&replica.admin_url()).expect("a url");
     let mut conn = mysql_async::Conn::new(opts).await.expect("connects");
     let port = lab.source.port();
@@ -387,8 +387,14 @@ async fn a_replica_that_takes_its_source_s_place_goes_on(flavour: Flavour) {
     let checkpoint = lab.state.path().join("DEVICE_001.checkpoint.json");
     let of_the_old = std::fs::read(&checkpoint).expect("there");
     lab.answer(before.last().map(applied));
-    // What the publisher has not seen, the replica has.
-    lab.sql(&[&format!("{SERIES} 40"), "CREATE TABLE app.everything (id INT)"]).await;
+    // What the publisher has not seen, the replica has. Its own log has them in the second file, behind many that
+    // are carried.
+    lab.sql(&[
+        &format!("{SERIES} 40"),
+        "INSERT INTO app.keyless VALUES (1, 'y'), (1, 'y')",
+        "CREATE TABLE app.everything (id INT)",
+    ])
+    .await;
     replicate(&lab, &replica, flavour).await;
     let mut config = lab.config();
     config.source.port = replica.port();
@@ -406,6 +412,11 @@ async fn a_replica_that_takes_its_source_s_place_goes_on(flavour: Flavour) {
     let rows = "SELECT CONCAT(id, ',', v) FROM app.t ORDER BY 1";
     let held: Vec<String> = conn.query(rows).await.expect("selects");
     assert_eq!(held, copied(&model, "app.t"));
+    let rows = "SELECT CONCAT(id, ',', v) FROM app.keyless ORDER BY 1";
+    let held: Vec<String> = conn.query(rows).await.expect("selects");
+    assert!(held == copied(&model, "app.keyless"), "rows without a key are carried once");
+    let made = |sql: &&String| sql.contains("CREATE TABLE app.t ");
+    assert_eq!(model.statements.iter().filter(made).count(), 1, "{:?}", model.statements);
     publisher.stop().await;
 
     // The old server comes back, and finds its place taken.

@@ -52,7 +52,7 @@ pub struct Parked {
 /// The table's columns that hold a position, a resume position and the rest that moves with them.
 const MOVING: &str = "epoch,file,`offset`,part,resume_epoch,resume_file,resume_offset,gtid,source,run,\
                       commit_time_us,shape_generation,intent_epoch,intent_file,intent_offset,\
-                      intent_part,intent_fingerprint,parked_reason,parked_remedy,snapshot";
+                      intent_part,intent_fingerprint,parked_reason,parked_remedy,snapshot,anchor";
 /// A reason that is longer says nothing more.
 const REASON_BYTES_MAX: usize = 4000;
 
@@ -118,11 +118,12 @@ impl Watermark {
         let snapshot =
             if has_items { Some(own.unwrap_or(nothing)) } else { header.resume.snapshot.clone() };
         if known {
-            let Resume { position, gtid, .. } = std::mem::take(&mut self.resume);
-            return Resume { position, gtid, snapshot };
+            return Resume { snapshot, ..std::mem::take(&mut self.resume) };
         }
-        let gtid = header.resume.gtid.clone().filter(|_| floor == header.resume.position);
-        Resume { position: floor, gtid, snapshot }
+        if floor == header.resume.position {
+            return Resume { snapshot, ..header.resume.clone() };
+        }
+        Resume { position: floor, snapshot, ..Resume::default() }
     }
 
     /// Refuses a run from now on. False when it was refused before.
@@ -170,9 +171,13 @@ impl Watermark {
             Some(bytes) => rmp_serde::from_slice(&bytes).ok()?,
             None => (None, Vec::new()),
         };
+        let anchor = match take::<Option<Vec<u8>>>(&mut row, 21)? {
+            Some(bytes) => Some(rmp_serde::from_slice(&bytes).ok()?),
+            None => None,
+        };
         let watermark = Self {
             position,
-            resume: Resume { position: resume, gtid: text(&mut row, 8), snapshot },
+            resume: Resume { position: resume, gtid: text(&mut row, 8), snapshot, anchor },
             source: text(&mut row, 9)?,
             run: take(&mut row, 10)?,
             commit_time_us: take(&mut row, 11)?,
@@ -219,6 +224,12 @@ impl Watermark {
         sql.push(b',');
         match self.snapshot_bytes() {
             Some(bytes) => quoted(sql, &bytes),
+            None => sql.extend_from_slice(b"NULL"),
+        }
+        sql.push(b',');
+        match &self.resume.anchor {
+            // Numbers alone.
+            Some(anchor) => quoted(sql, &rmp_serde::to_vec(anchor).unwrap_or_default()),
             None => sql.extend_from_slice(b"NULL"),
         }
         sql.extend_from_slice(if self.parked.is_some() { b",NOW(6))" } else { b",NULL)" });

@@ -205,6 +205,37 @@ impl MySqlServer {
         self.child = None;
     }
 
+    /// The size of the newest file of its binary log, in bytes.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn log_bytes(&self) -> Result<u64> {
+        Ok(fs::metadata(self.newest_log_file()?)?.len())
+    }
+
+    /// Kills the server as a power cut does that takes the end of its log along: so many bytes of the newest
+    /// file stay, and every other file is as it was. That is what `sync_binlog` other than 1 risks.
+    ///
+    /// # Errors
+    /// When there is no log, or it cannot be cut.
+    pub fn cut_power(&mut self, log_bytes: u64) -> Result<()> {
+        self.kill();
+        let path = self.newest_log_file()?;
+        let file = fs::OpenOptions::new().write(true).open(&path)?;
+        file.set_len(log_bytes.min(file.metadata()?.len()))?;
+        Ok(())
+    }
+
+    fn newest_log_file(&self) -> Result<PathBuf> {
+        let is_file = |path: &PathBuf| {
+            let number = path.extension().and_then(|number| number.to_str());
+            path.file_stem().is_some_and(|stem| stem == "binlog")
+                && number.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        let files = fs::read_dir(self.data_dir())?.filter_map(|entry| Some(entry.ok()?.path()));
+        files.filter(is_file).max().context("the server has no binary log")
+    }
+
     /// Makes the server hang: it keeps its connections, takes new ones, and answers nothing.
     ///
     /// # Errors

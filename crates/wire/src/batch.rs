@@ -1,7 +1,7 @@
 //! A batch as its reader sees it.
 
 use crate::snapshot::{Item, SnapshotCursor};
-use crate::{Cell, DeviceId, Position, TableShape};
+use crate::{Anchor, Cell, DeviceId, Position, TableShape};
 use serde::{Deserialize, Serialize};
 
 /// One NATS message: a contiguous slice of one device's change log, decoded.
@@ -59,6 +59,9 @@ pub struct Resume {
     /// How far the device's snapshot has come; `None` when every table is live.
     #[serde(default)]
     pub snapshot: Option<SnapshotCursor>,
+    /// What stands in the log before the boundary; `None` where that was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Anchor>,
 }
 
 /// One transaction of the source, or the piece of it that this batch holds.

@@ -10,6 +10,7 @@
 //! - [`DeviceId`] is validated once and then trusted: it is a NATS token and part of a database name.
 //! - [`partition`] is the same function as the server's `partition()` subject mapping.
 
+mod anchor;
 mod batch;
 mod builder;
 mod cell;
@@ -27,6 +28,7 @@ mod size;
 mod snapshot;
 mod table;
 
+pub use anchor::Anchor;
 pub use batch::{Batch, Header, Op, Resume, Run, Statement, TableBlock, Transaction};
 pub use builder::{BatchBuilder, Pushed, Seal, TableIndex};
 pub use cell::{Cell, ColumnBuffer, cells, split_cells};

@@ -42,7 +42,7 @@ use scope::Scope;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tributary_binlog::{BinlogError, Body, Event, Gtids, Server, TablePlan};
-use tributary_wire::{BatchBuilder, Header, Position, Resume, Seal};
+use tributary_wire::{Anchor, BatchBuilder, Header, Position, Resume, Seal};
 use xa::Prepared;
 
 /// Databases that belong to the server and not to the device's applications.
@@ -174,7 +174,14 @@ pub struct Capture {
     /// What lies before the newest boundary; `None` where that is not known.
     gtids: Option<Gtids>,
     /// See [`Log::elsewhere`].
-    elsewhere: bool,
+    elsewhere: Option<Gtids>,
+    /// See [`Log::may_lose_tail`].
+    may_lose_tail: bool,
+    /// The server has said that it ends this file.
+    is_stopped: bool,
+    /// What stands before the newest boundary, and what was read of the transaction behind it.
+    anchor: Option<Anchor>,
+    anchoring: Option<Anchor>,
     /// Up to here the log is only read for its GTIDs.
     pass_until: Option<Position>,
     /// Whose log it is: every transaction begins with an event that only one of them writes.
@@ -189,6 +196,8 @@ pub struct Capture {
     filter: Arc<Filter>,
 }
 
+/// The server was shut down.
+const STOP: u8 = 3;
 /// Table maps are repeated before every statement; one entry per table that was written lately.
 const MAPS_MAX: usize = 4096;
 
@@ -198,7 +207,6 @@ impl Capture {
     /// Goes on from `from`, reading at the boundary `resume` (at or before it). No message will be
     /// larger than `message_bytes_max`; a batch is sealed when it holds `body_bytes_soft` uncompressed.
     /// `system_time_zone` is what `SYSTEM` means on the device, as an offset such as `+08:00`. `filter`
-    /// says what is carried. `filter`
     /// says what is carried.
     pub fn new(
         header: Header,
@@ -226,7 +234,11 @@ impl Capture {
             maps: HashMap::new(),
             scope: Scope::default(),
             gtids: None,
-            elsewhere: false,
+            elsewhere: None,
+            may_lose_tail: false,
+            is_stopped: false,
+            anchor: None,
+            anchoring: None,
             pass_until: None,
             server: Server::MySql,
             opened: None,
@@ -255,7 +267,7 @@ impl Capture {
         let body = log.event.parse().map_err(|source| self.event_error(source))?;
         match body {
             // Its own end lies in the file that it leaves.
-            Body::Rotate { file, offset } => return self.rotate(&file, offset),
+            Body::Rotate { file, offset } => return self.rotate(log, &file, offset),
             Body::Gtid { .. } => self.gtid(log, body),
             Body::Query(query) => self.query(log, &query, sealed),
             Body::Variable(name) => {
@@ -267,6 +279,11 @@ impl Capture {
             Body::TableMap | Body::Rows => self.content(log, sealed),
             Body::Payload => return self.open_held_payload(log),
             Body::Compressed => return self.inflate(log, sealed),
+            // Nothing follows it in this file: a place behind it would be one where it is not seen.
+            Body::Ignored if log.event.code == STOP && log.span.is_some() => {
+                self.is_stopped = true;
+                return Ok(());
+            }
             Body::Ignored | Body::Heartbeat => Ok(()),
         }?;
         if let Some((_, end)) = log.span {
@@ -308,7 +325,7 @@ impl Capture {
     /// Where a reader restarts who needs nothing that lies before the newest boundary.
     fn resume(&self) -> Resume {
         let gtid = self.gtids.as_ref().map(Gtids::to_string);
-        Resume { position: self.boundary, gtid, snapshot: None }
+        Resume { position: self.boundary, gtid, snapshot: None, anchor: self.anchor }
     }
 
     /// How far the log has been read.
@@ -324,7 +341,7 @@ impl Capture {
         self.event_error(BinlogError::Malformed { event, detail: detail.to_owned() })
     }
 
-    fn rotate(&mut self, name: &str, offset: u64) -> Result<(), CaptureError> {
+    fn rotate(&mut self, log: &LogEvent<'_>, name: &str, offset: u64) -> Result<(), CaptureError> {
         let number = file_number(name).ok_or_else(|| {
             self.malformed("ROTATE", &format!("binlog file {name:?} has no number at its end"))
         })?;
@@ -335,6 +352,11 @@ impl Capture {
             return Err(self.malformed("ROTATE", &format!("{name} goes back")));
         }
         self.cut_off(name)?;
+        let is_closed = log.span.is_some() || self.is_stopped;
+        if self.may_lose_tail && !is_closed {
+            return Err(self.event_error(lost_tail(self.file)));
+        }
+        (self.is_stopped, self.anchoring) = (false, None);
         (self.file, self.offset) = (number, offset);
         self.maps.clear();
         self.mark(None)
@@ -360,6 +382,7 @@ impl Capture {
     /// Notes a boundary, and the transaction that lies behind it now.
     fn passed(&mut self, at: Position, gtid: Option<&str>) -> Result<(), CaptureError> {
         self.boundary = at;
+        self.anchor = self.anchoring.take().or(self.anchor);
         if at >= self.builder.end() {
             self.pinned = self.prepared.resume().cloned();
         }
@@ -388,6 +411,14 @@ impl Capture {
         open.skip = open.skip.saturating_sub(1);
         skip
     }
+}
+
+/// The server died while it wrote to a file, and did not sync what it wrote.
+fn lost_tail(file: u32) -> BinlogError {
+    BinlogError::Lost(format!(
+        "binary log file {file} was not closed: the server died, and with sync_binlog other than 1 the log may lack \
+         transactions that the tables kept (SET GLOBAL sync_binlog=1, and in the server's configuration, prevents it)"
+    ))
 }
 
 /// The number at the end of a binlog file's name.

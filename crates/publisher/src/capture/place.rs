@@ -1,20 +1,32 @@
 //! Placing the steps of a snapshot between the log's transactions, and knowing which those are.
 
 use super::{Capture, CaptureError, LogEvent, Watch};
+use crate::anchor;
 use std::sync::Arc;
 use tributary_binlog::{Body, Gtids};
 use tributary_wire::{
-    Chunk, Item, Position, Pushed, Seal, SnapshotCursor, Statement, TableColumns, TableShape,
+    Anchor, Chunk, Item, Position, Pushed, Seal, SnapshotCursor, Statement, TableColumns,
+    TableShape,
 };
 
+/// A transaction begins.
+const GTID: u8 = 33;
+const ANONYMOUS_GTID: u8 = 34;
+const TAGGED_GTID: u8 = 42;
+const MARIADB_GTID: u8 = 162;
+
 /// What sort of log it is.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Log {
     /// The server folds names of databases and tables to lower case.
     pub folds_names: bool,
-    /// It is another server's than the one that the copy was taken of: transactions that are carried
-    /// already are passed over.
-    pub elsewhere: bool,
+    /// It is another server's than the one that the copy was taken of: these transactions are carried
+    /// already, and passed over ([`Gtids::passes`]).
+    pub elsewhere: Option<Gtids>,
+    /// The server does not sync its log: where it died, transactions may be missing at a file's end.
+    pub may_lose_tail: bool,
+    /// What stands before the place where reading begins.
+    pub anchor: Option<Anchor>,
 }
 
 impl Capture {
@@ -31,8 +43,19 @@ impl Capture {
     ) -> Self {
         (self.gtids, self.pass_until) = (gtids, pass_until);
         (self.elsewhere, self.scope.folds_names) = (log.elsewhere, log.folds_names);
+        (self.may_lose_tail, self.anchor) = (log.may_lose_tail, log.anchor);
         self.set_cursor(snapshot);
         self
+    }
+
+    /// Notes what an event looks like, before it is taken: where it stands in the log, and its CRC32.
+    pub fn witness(&mut self, code: u8, span: Option<(u64, u64)>, crc32: u32) {
+        let Some(span) = span else { return };
+        if matches!(code, GTID | ANONYMOUS_GTID | TAGGED_GTID | MARIADB_GTID) {
+            self.anchoring = Some(anchor::begin(self.file, span, crc32));
+        } else if let Some(anchoring) = &mut self.anchoring {
+            anchor::extend(anchoring, span, crc32);
+        }
     }
 
     /// The GTIDs before the newest boundary.
@@ -168,7 +191,7 @@ impl Capture {
             return Ok(false);
         }
         // Only GTID events are looked at: what the others hold may be of any sort.
-        if matches!(log.event.code, 33 | 34 | 42) {
+        if matches!(log.event.code, GTID | ANONYMOUS_GTID | TAGGED_GTID) {
             let body = log.event.parse().map_err(|source| self.event_error(source))?;
             if let Body::Gtid { gtid, .. } = body {
                 self.passed(self.boundary, gtid.as_deref())?;

@@ -33,11 +33,16 @@ impl Capture {
             }
             _ => gtid,
         });
-        let known = |gtid: &String| self.gtids.as_ref().is_some_and(|gtids| gtids.contains(gtid));
-        let known = gtid.as_ref().is_some_and(known);
-        if known && !self.elsewhere {
+        let known = match (&mut self.elsewhere, &gtid) {
+            (_, None) => false,
+            (Some(carried), Some(gtid)) => carried.passes(gtid),
+            (None, Some(gtid)) => self.gtids.as_ref().is_some_and(|gtids| gtids.contains(gtid)),
+        };
+        if known && self.elsewhere.is_none() {
             return Err(CaptureError::NotThere(self.read()));
         }
+        // Its place among those that are carried is another server's.
+        let gtid = gtid.filter(|_| !known);
         self.open = Some(Open {
             start: Position::boundary(self.epoch, self.file, start),
             time_us: commit_time_us.unwrap_or(log.time_us),

@@ -59,6 +59,8 @@ pub struct Received {
     pub body: EventBody,
     /// Its CRC32 is the one that it carries, or it carries none.
     pub intact: bool,
+    /// The CRC32 over its bytes but the checksum; 0 for one that was set aside.
+    pub crc32: u32,
 }
 
 pub(super) enum Arrived {
@@ -161,8 +163,9 @@ impl Assembly {
         let Some(end) = event.len().checked_sub(checksum).filter(|end| *end >= HEADER_BYTES) else {
             return Err(self.framing());
         };
-        let intact = !self.checksums || checksum_of(&event[..end]) == event[end..];
-        Ok(Received { header, body: EventBody::Held(event, HEADER_BYTES..end), intact })
+        let crc32 = checksum_of(&event[..end]);
+        let intact = !self.checksums || crc32.to_le_bytes() == event[end..];
+        Ok(Received { header, body: EventBody::Held(event, HEADER_BYTES..end), intact, crc32 })
     }
 
     fn spooled(&self, mut spool: Spool) -> Result<Received, Error> {
@@ -181,6 +184,7 @@ impl Assembly {
             header,
             body: EventBody::Spooled(Spooled { file: spool.file, bytes }),
             intact,
+            crc32: 0,
         })
     }
 
@@ -200,7 +204,7 @@ impl Assembly {
     }
 }
 
-fn checksum_of(event: &[u8]) -> [u8; CHECKSUM_BYTES] {
+fn checksum_of(event: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     let in_use = event[4] == FORMAT_DESCRIPTION && event[FLAGS_AT] & IN_USE != 0;
     if in_use {
@@ -210,7 +214,7 @@ fn checksum_of(event: &[u8]) -> [u8; CHECKSUM_BYTES] {
     } else {
         crc.update(event);
     }
-    crc.finalize().to_le_bytes()
+    crc.finalize()
 }
 
 // === impl Spool ===

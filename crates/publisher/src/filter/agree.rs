@@ -81,7 +81,7 @@ fn remember(
     let checkpoint = match agent.checkpoint.clone() {
         Some(known) => Checkpoint { filter: now, ..known },
         // A place in another server's log.
-        None if origin.elsewhere => return Ok(()),
+        None if origin.elsewhere.is_some() => return Ok(()),
         None => Checkpoint {
             device: agent.device.clone(),
             source: facts.identity.clone(),

@@ -10,7 +10,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Row};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tributary_binlog::Gtids;
+use tributary_binlog::{Gtids, LogState};
 use tributary_schema::quote;
 use tributary_wire::Statement;
 
@@ -361,51 +361,73 @@ impl Catalog {
         file: &str,
         offset: u64,
     ) -> Result<Option<String>, Error> {
-        // SHOW BINLOG EVENTS takes no other sort of literal; a name of the server's own has no quotes.
-        let file = format!("'{}'", file.replace(['\'', '\\'], ""));
         match self.flavour {
-            Flavour::MySql => {
-                let sql = format!("SHOW BINLOG EVENTS IN {file} LIMIT 3");
-                let rows: Vec<Row> = self.query(&sql).await?;
-                let is_previous = |row: &&Row| {
-                    row.get_opt::<String, _>(2).and_then(Result::ok).as_deref()
-                        == Some("Previous_gtids")
-                };
-                let info = |row: &Row| row.get_opt::<String, _>(5)?.ok();
-                Ok(rows.iter().find(is_previous).and_then(info))
-            }
+            Flavour::MySql => self.head_event(file, "Previous_gtids").await,
             Flavour::MariaDb => {
-                let sql = format!("SELECT BINLOG_GTID_POS({file}, {offset})");
+                let sql = format!("SELECT BINLOG_GTID_POS('{file}', {offset})");
                 let rows: Vec<Option<String>> = self.query(&sql).await?;
                 Ok(rows.into_iter().next().flatten())
             }
         }
     }
 
-    /// True when the server has executed all of these, and has purged no others.
-    pub(crate) async fn holds(&mut self, gtids: &Gtids) -> Result<bool, Error> {
-        let sql = match self.flavour {
-            Flavour::MySql => format!(
-                "SELECT GTID_SUBSET('{gtids}', @@GLOBAL.gtid_executed) \
-                 AND GTID_SUBSET(@@GLOBAL.gtid_purged, '{gtids}')"
-            ),
-            Flavour::MariaDb => {
-                let end: Vec<String> = self.query("SELECT @@GLOBAL.gtid_binlog_pos").await?;
-                let end = end.into_iter().next().unwrap_or_default();
-                let end = Gtids::parse(&end, true).ok();
-                return Ok(end.is_some_and(|end| end.covers(gtids)));
-            }
-        };
-        Ok(self.query::<Option<u8>>(&sql).await?.first() == Some(&Some(1)))
+    /// These transactions, and those that are in the tables and not in the log.
+    pub(crate) async fn with_purged(&mut self, gtids: Gtids) -> Result<Gtids, Error> {
+        if self.flavour == Flavour::MariaDb {
+            return Ok(gtids);
+        }
+        let purged: Vec<String> = self.query("SELECT @@GLOBAL.gtid_purged").await?;
+        let purged = purged.into_iter().next().unwrap_or_default();
+        Gtids::parse(&format!("{gtids},{purged}"), false)
+            .map_err(|error| Error::Snapshot { reason: error.to_string() })
     }
 
-    /// True when `outer` holds all of `inner`.
-    pub(crate) async fn is_within(&mut self, inner: &Gtids, outer: &Gtids) -> Result<bool, Error> {
-        if self.flavour == Flavour::MariaDb {
-            return Ok(outer.covers(inner));
+    /// Why another server's log does not continue a copy of these transactions, if it does not.
+    pub(crate) async fn lacks(&mut self, copy: &Gtids) -> Result<Option<String>, Error> {
+        let sql = match self.flavour {
+            Flavour::MySql => format!(
+                "SELECT GTID_SUBSET('{copy}', @@GLOBAL.gtid_executed) \
+                 AND GTID_SUBSET(@@GLOBAL.gtid_purged, '{copy}')"
+            ),
+            Flavour::MariaDb => {
+                let state: Vec<String> = self.query("SELECT @@GLOBAL.gtid_binlog_state").await?;
+                let state = LogState::parse(state.first().map_or("", String::as_str));
+                let lacking = state.ok().map_or_else(|| Some(copy.to_string()), |s| s.lacks(copy));
+                return Ok(lacking.map(|gtid| format!("its log has never held {gtid}")));
+            }
+        };
+        let holds = self.query::<Option<u8>>(&sql).await?.first() == Some(&Some(1));
+        let lacking = "it lacks transactions of the copy, or has purged others";
+        Ok((!holds).then(|| lacking.to_owned()))
+    }
+
+    /// Of a copy of these transactions, what is to be passed over from the beginning of a binlog file on;
+    /// `None` where others lie before it that the copy lacks.
+    pub(crate) async fn carried_from(
+        &mut self,
+        file: &str,
+        copy: &Gtids,
+    ) -> Result<Option<Gtids>, Error> {
+        let before = self.gtids_before(file, 4).await?.unwrap_or_default();
+        let mariadb = self.flavour == Flavour::MariaDb;
+        let Ok(before) = Gtids::parse(&before, mariadb) else { return Ok(None) };
+        if mariadb {
+            let list = self.head_event(file, "Gtid_list").await?.unwrap_or_default();
+            return Ok(LogState::parse(&list).ok().and_then(|list| list.awaits(&before, copy)));
         }
-        let sql = format!("SELECT GTID_SUBSET('{inner}', '{outer}')");
-        Ok(self.query::<Option<u8>>(&sql).await?.first() == Some(&Some(1)))
+        let sql = format!("SELECT GTID_SUBSET('{before}', '{copy}')");
+        let is_within = self.query::<Option<u8>>(&sql).await?.first() == Some(&Some(1));
+        Ok(is_within.then(|| copy.clone()))
+    }
+
+    /// What one of the first events of a binlog file says.
+    async fn head_event(&mut self, file: &str, event: &str) -> Result<Option<String>, Error> {
+        // SHOW BINLOG EVENTS takes no other sort of literal; a name of the server's own has no quotes.
+        let file = file.replace(['\'', '\\'], "");
+        let rows: Vec<Row> = self.query(&format!("SHOW BINLOG EVENTS IN '{file}' LIMIT 4")).await?;
+        let text = |row: &Row, column: usize| row.get_opt::<String, _>(column)?.ok();
+        let found = rows.iter().find(|row| text(row, 2).as_deref() == Some(event));
+        Ok(found.and_then(|row| text(row, 5)))
     }
 
     /// Ends the connection politely.

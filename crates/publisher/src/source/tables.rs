@@ -24,6 +24,19 @@ impl Source {
             .map_err(|error| lost_or_refused(&address, error))
     }
 
+    /// The applications' tables: database and name.
+    ///
+    /// # Errors
+    /// As every question.
+    pub async fn base_tables(&mut self) -> Result<Vec<(String, String)>, Error> {
+        let system = SYSTEM_DATABASES.map(|name| format!("'{name}'")).join(",");
+        let sql = format!(
+            "SELECT table_schema, table_name FROM information_schema.tables \
+             WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND table_schema NOT IN ({system})"
+        );
+        self.query(&sql).await
+    }
+
     /// The applications' databases.
     ///
     /// # Errors

@@ -166,7 +166,7 @@ fn snapshot() -> Seal {
         key: vec![2],
         complete: false,
     };
-    b.resume_at(Resume { position: START, gtid: None, snapshot: Some(cursor) });
+    b.resume_at(Resume { position: START, snapshot: Some(cursor), ..Resume::default() });
     let names = |names: &[&str]| names.iter().collect::<Names>();
     let create = statement(b"CREATE TABLE `sensor` (`id` BIGINT PRIMARY KEY, `v` TEXT)");
     let database = statement(b"CREATE DATABASE IF NOT EXISTS `app`");
