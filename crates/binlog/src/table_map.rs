@@ -76,6 +76,7 @@ impl TablePlan {
         let mut columns = Vec::with_capacity(count);
         let mut shapes = Vec::with_capacity(count);
         for (index, &code) in codes.iter().enumerate() {
+            let mut ahead = meta.clone();
             let (layout, kind, scale) = Layout::read(code, &mut meta, server)?;
             columns.push(ColumnPlan { layout, kind, unsigned: false });
             shapes.push(ColumnShape {
@@ -85,6 +86,7 @@ impl TablePlan {
                 nullable: bit(nullable, index),
                 collation: 0,
                 scale,
+                size: size(code, layout, &mut ahead)?,
             });
         }
         let mut optional =
@@ -166,6 +168,8 @@ impl Optional<'_> {
                 2 => self.default_charset(&mut value, Self::is_character)?,
                 3 => self.column_charsets(&mut value, Self::is_character)?,
                 4 => self.names(&mut value)?,
+                5 => self.members(&mut value, ColumnKind::Set)?,
+                6 => self.members(&mut value, ColumnKind::Enum)?,
                 8 => self.key = self.key_columns(&mut value, false)?,
                 9 => self.key = self.key_columns(&mut value, true)?,
                 10 => self.default_charset(&mut value, Self::is_enum_or_set)?,
@@ -192,6 +196,18 @@ impl Optional<'_> {
                 .map_err(|_| value.error("a column's name is not UTF-8"))?;
         }
         if value.is_empty() { Ok(()) } else { Err(value.error("more names than columns")) }
+    }
+
+    /// Of each ENUM or SET: how many members, and those.
+    fn members(&mut self, value: &mut Reader<'_>, kind: ColumnKind) -> Result<(), BinlogError> {
+        for shape in self.shapes.iter_mut().filter(|shape| shape.kind == kind) {
+            let members = value.lenenc_len()?;
+            for _ in 0..members {
+                value.lenenc_bytes()?;
+            }
+            shape.size = u32::try_from(members).unwrap_or(u32::MAX);
+        }
+        if value.is_empty() { Ok(()) } else { Err(value.error("more members than columns")) }
     }
 
     fn key_columns(&self, value: &mut Reader<'_>, prefixed: bool) -> Result<Vec<u16>, BinlogError> {
@@ -276,6 +292,26 @@ impl Optional<'_> {
             self.columns[column].kind = shape.kind;
         }
     }
+}
+
+/// What [`ColumnShape::size`] is, as far as a type code and its metadata tell.
+fn size(code: u8, layout: Layout, meta: &mut Reader<'_>) -> Result<u32, BinlogError> {
+    const VARCHAR: [u8; 2] = [15, 253];
+    /// MariaDB's VARCHAR … COMPRESSED, whose length counts a byte of its own (`sql/field.h`).
+    const COMPRESSED: u8 = 141;
+    const INTEGERS: [u8; 5] = [1, 2, 3, 8, 9];
+    const BLOBS: [u8; 4] = [249, 250, 251, 252];
+    Ok(match layout {
+        _ if VARCHAR.contains(&code) => meta.u16()?.into(),
+        _ if code == COMPRESSED => meta.u16()?.saturating_sub(1).into(),
+        Layout::Fixed(width) if INTEGERS.contains(&code) => u32::try_from(width).unwrap_or(0),
+        Layout::Decimal { precision, .. } => precision.into(),
+        Layout::Prefixed { prefix, pad: 0 } if BLOBS.contains(&code) => {
+            u32::MAX >> (32 - 8 * prefix.clamp(1, 4))
+        }
+        Layout::Prefixed { pad, .. } => u32::try_from(pad).unwrap_or(0),
+        _ => 0,
+    })
 }
 
 /// A UNIQUE key over a BLOB or TEXT is a hash to MariaDB, kept in a column that no statement can name

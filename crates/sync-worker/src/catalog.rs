@@ -1,6 +1,7 @@
 //! What a lane knows of the tables it writes to.
 
 use crate::literal::quoted;
+use crate::merged::column::Type;
 use crate::presence;
 use crate::session::Session;
 use crate::sql_error::SqlError;
@@ -80,17 +81,20 @@ async fn read(
     }
     let place = place(database, table);
     let sql = format!(
-        "SELECT column_name, extra, data_type, character_set_name, collation_name \
+        "SELECT column_name, extra, data_type, character_set_name, collation_name, column_type, \
+         CAST(COALESCE(character_octet_length, 0) AS UNSIGNED) \
          FROM information_schema.columns WHERE {place} AND EXISTS (\
          SELECT 1 FROM information_schema.tables WHERE {place} AND table_type='BASE TABLE')"
     );
     type Text = Option<Vec<u8>>;
-    type ColumnRow = (Vec<u8>, Text, Vec<u8>, Text, Text);
+    type ColumnRow = (Vec<u8>, Text, Vec<u8>, Text, Text, Vec<u8>, u64);
     let rows: Vec<ColumnRow> = session.rows("read the columns", &sql).await?;
     if rows.is_empty() {
         return Ok(None);
     }
-    let columns = rows.into_iter().map(|(name, extra, data_type, charset, collation)| {
+    let columns = rows.into_iter().map(|row| {
+        let (name, extra, data_type, charset, collation, column_type, octets) = row;
+        let column_type = text(&column_type);
         let extra = extra.as_deref().map(text).unwrap_or_default().to_uppercase();
         let column = TargetColumn {
             // MySQL also says DEFAULT_GENERATED, of an ordinary column with an expression as default.
@@ -99,6 +103,9 @@ async fn read(
             charset: charset.as_deref().map(text),
             collation: collation.as_deref().map(text),
             unique: false,
+            data: Some(Type::read(&column_type)),
+            text: column_type,
+            octets,
         };
         (text(&name).to_lowercase(), column)
     });

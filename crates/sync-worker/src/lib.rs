@@ -25,6 +25,7 @@ pub mod directory;
 pub mod error;
 mod executor;
 mod failure;
+mod fit;
 mod hash;
 pub mod heartbeat;
 mod identity;

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 fn column(kind: ColumnKind, scale: u16) -> ColumnShape {
     let name = "c".into();
-    ColumnShape { name, kind, unsigned: false, nullable: true, collation: 0, scale }
+    ColumnShape { name, kind, unsigned: false, nullable: true, collation: 0, scale, size: 0 }
 }
 
 fn render(kind: ColumnKind, scale: u16, cell: Cell, bytes: &[u8]) -> Result<String, LiteralError> {

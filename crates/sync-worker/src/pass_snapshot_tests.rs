@@ -18,6 +18,7 @@ fn shape(table: &str) -> Arc<TableShape> {
         nullable: false,
         collation: 0,
         scale: 0,
+        size: 0,
     };
     let (database, table) = ("app".to_owned(), table.to_owned());
     Arc::new(TableShape { database, table, columns: vec![column], primary_key: vec![0] })
@@ -178,7 +179,7 @@ fn statement(sql: &str) -> Statement {
         no_foreign_key_checks: false,
         timestamp_us: 0,
         time_zone: String::new(),
-        explicit_defaults_for_timestamp: None,
+        ..Statement::default()
     }
 }
 

@@ -11,6 +11,7 @@ fn shape(database: &str, table: &str, columns: &[&str]) -> Arc<TableShape> {
         nullable: true,
         collation: 0,
         scale: 0,
+        size: 0,
     };
     let (database, table) = (database.to_owned(), table.to_owned());
     let columns = columns.iter().map(column).collect();
@@ -68,7 +69,7 @@ impl Log {
             no_foreign_key_checks: false,
             timestamp_us: 1_764_000_000_000_000,
             time_zone: String::new(),
-            explicit_defaults_for_timestamp: None,
+            ..Statement::default()
         };
         assert_eq!(self.builder.statement(&statement), Pushed::Taken);
     }

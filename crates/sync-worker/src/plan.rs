@@ -2,6 +2,7 @@
 
 use crate::copy;
 use crate::ddl::collation;
+use crate::fit;
 use crate::literal::{Encoding, LiteralError};
 use crate::net::{Change, Changes, Key, Net, RowRef, Side, TableWork};
 use crate::render::{Columns, Verb, Writer};
@@ -26,6 +27,20 @@ pub enum PlanError {
         table: String,
         /// The column.
         column: String,
+    },
+    /// The target would bend values of a column, or refuse them.
+    #[error(
+        "column {column} of table {table} is {source_type} at the device and {target_type} at the target, which does not hold all of its values as they are"
+    )]
+    TypeDiffers {
+        /// `database.table`.
+        table: String,
+        /// The column.
+        column: String,
+        /// The device's type, as its log tells it.
+        source_type: String,
+        /// The target's type.
+        target_type: String,
     },
     /// The primary keys differ.
     #[error(
@@ -100,6 +115,9 @@ impl PlanError {
             }
             Self::ColumnMissing { .. } => {
                 "add the column at the shard as the device has it, then release the device"
+            }
+            Self::TypeDiffers { .. } => {
+                "at the shard, ALTER TABLE … MODIFY the column, and give it the device's type, as SHOW CREATE TABLE on the device says it; then release the device. Where a statement of the device's, not a hand, made it otherwise, what the table holds may be cut already: drop the device's databases and its watermark at the shard instead, so that it begins anew"
             }
             Self::KeyDiffers { .. } => {
                 "give the table at the shard the device's primary key, then release the device"
@@ -205,6 +223,15 @@ fn columns(work: &TableWork<'_>, context: &Context<'_>) -> Result<Columns, PlanE
                 target_collation,
             },
         )?;
+        let shared = context.device_column.is_some();
+        if !fit::holds(column, target, context.charsets, shared) {
+            return Err(PlanError::TypeDiffers {
+                table: table(),
+                column: column.name.clone(),
+                source_type: fit::described(column, context.charsets),
+                target_type: described(target),
+            });
+        }
         if !target.generated {
             columns.written.push(index);
         }
@@ -216,6 +243,14 @@ fn columns(work: &TableWork<'_>, context: &Context<'_>) -> Result<Columns, PlanE
         columns.encodings.push(encoding);
     }
     Ok(columns)
+}
+
+/// The target's type for a person.
+fn described(target: &TargetColumn) -> String {
+    match &target.charset {
+        Some(charset) => format!("{} in {charset}", target.text),
+        None => target.text.clone(),
+    }
 }
 
 /// A unique character column must compare as the device's does: a default collation that differs

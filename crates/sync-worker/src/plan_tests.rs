@@ -18,7 +18,15 @@ enum Step {
 }
 
 fn column(name: &str, kind: ColumnKind) -> ColumnShape {
-    ColumnShape { name: name.into(), kind, unsigned: false, nullable: true, collation: 0, scale: 0 }
+    ColumnShape {
+        name: name.into(),
+        kind,
+        unsigned: false,
+        nullable: true,
+        collation: 0,
+        scale: 0,
+        size: 0,
+    }
 }
 
 fn shape(key: bool, kind: ColumnKind) -> Arc<TableShape> {

@@ -1,5 +1,6 @@
 //! A table as the target has it: what has to be known before rows can be written to it.
 
+use crate::merged::column::Type;
 use std::collections::BTreeMap;
 
 /// A table of a shard.
@@ -30,6 +31,12 @@ pub struct TargetColumn {
     /// It is part of a UNIQUE index, the primary key among them: its collation decides which rows are
     /// one and the same.
     pub unique: bool,
+    /// Its type; `None` where that was not asked.
+    pub data: Option<Type>,
+    /// Its type as the server says it, for a person.
+    pub text: String,
+    /// The bytes it holds, for strings.
+    pub octets: u64,
 }
 
 /// The character sets of a server's collations, by the collation's id.

@@ -225,7 +225,7 @@ mod tests {
             no_foreign_key_checks: false,
             timestamp_us: 1_764_000_000_000_000,
             time_zone: String::new(),
-            explicit_defaults_for_timestamp: None,
+            ..Statement::default()
         }
     }
 

@@ -60,7 +60,15 @@ pub(crate) fn bytes(value: &[u8]) -> Value {
 
 pub(crate) fn column(name: &str, kind: ColumnKind) -> ColumnShape {
     let collation = if kind == ColumnKind::Text { 45 } else { 0 };
-    ColumnShape { name: name.into(), kind, unsigned: false, nullable: true, collation, scale: 0 }
+    ColumnShape {
+        name: name.into(),
+        kind,
+        unsigned: false,
+        nullable: true,
+        collation,
+        scale: 0,
+        size: 0,
+    }
 }
 
 /// `app.<table>`; the first `key` columns are the primary key.
@@ -278,7 +286,7 @@ pub(crate) fn statement(sql: &str) -> Statement {
         no_foreign_key_checks: false,
         timestamp_us: 1_764_000_000_000_000,
         time_zone: String::new(),
-        explicit_defaults_for_timestamp: None,
+        ..Statement::default()
     }
 }
 

@@ -10,7 +10,7 @@ use tributary_sync_worker::apply::{self, Outcome};
 use tributary_sync_worker::ddl::{self, Begun};
 use tributary_sync_worker::pass::Barrier;
 use tributary_testkit::Flavour;
-use tributary_wire::{Batch, ColumnKind, DeviceId};
+use tributary_wire::{Batch, ColumnKind, ColumnShape, DeviceId};
 
 /// Statements beside which someone else changes the shared table. Without the lock the first few lost rows.
 const STATEMENTS: usize = 20;
@@ -262,8 +262,8 @@ async fn an_alter_that_conflicts_keeps_the_rows_that_it_made_until_the_remedy_is
     for flavour in Flavour::ALL {
         let (mut target, app) = target(flavour).await;
         let (mut other, mut own) = (device(), device());
-        let columns = vec![column("id", ColumnKind::Integer), column("n", ColumnKind::Integer)];
-        let numbers = table("t", columns, 1);
+        let n = ColumnShape { unsigned: true, ..column("n", ColumnKind::Integer) };
+        let numbers = table("t", vec![column("id", ColumnKind::Integer), n], 1);
         for device in [&mut other, &mut own] {
             ddl(&mut target, device, &["CREATE TABLE t (id INT PRIMARY KEY, n INT ZEROFILL)"])
                 .await;

@@ -120,6 +120,27 @@ async fn a_value_that_does_not_fit_a_narrowed_column_parks_until_the_column_is_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_would_cut_values_off_parks_before_one_is_written() {
+    for flavour in Flavour::ALL {
+        let mut case = Case::new(flavour).await;
+        // The servers take a time of day for a DATE, also in strict mode, and say nothing.
+        case.tinker("ALTER TABLE db.t ADD d DATE").await;
+        let mut columns = simple("t").columns.clone();
+        columns.push(column("d", ColumnKind::DateTime));
+        let noon = (((2024 * 13 + 2) << 5 | 29) << 17 | 12 << 12) << 24;
+        let mut values = row(2, "y");
+        values.push(int(noon));
+        case.device.insert(&table("t", columns, 1), values);
+        case.publish().await;
+        let table = format!("{}__app.t", case.device.id);
+        let parked = case.parked(&[&table, "d of", "is datetime", "and date at"]).await;
+        remedy(&parked, &["MODIFY", "release"]);
+        case.tinker("ALTER TABLE db.t MODIFY d DATETIME").await;
+        case.released(&["1|x|~", "2|y|2024-02-29 12:00:00"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_was_refused_is_run_once_what_was_in_its_way_is_gone() {
     for flavour in Flavour::ALL {
         let mut case = Case::new(flavour).await;

@@ -43,7 +43,7 @@ fn charset(name: &str, collation: u16) -> ColumnShape {
 async fn numbers_keep_their_last_digit() {
     let columns = vec![
         column("i", ColumnKind::Integer),
-        column("u", ColumnKind::Integer),
+        ColumnShape { unsigned: true, ..column("u", ColumnKind::Integer) },
         column("f", ColumnKind::Float),
         column("d", ColumnKind::Double),
         column("n", ColumnKind::Decimal),

@@ -132,7 +132,7 @@ pub struct TableBlock {
 }
 
 /// A statement that the device ran, with what it needs to mean the same at the target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     /// The default database it ran in; may be empty.
     pub database: String,
@@ -159,6 +159,19 @@ pub struct Statement {
     /// The session's `explicit_defaults_for_timestamp`, where the log says it: what a TIMESTAMP column
     /// without a default is.
     pub explicit_defaults_for_timestamp: Option<bool>,
+    /// The session's `lc_time_names` by its number; 0 is `en_US`.
+    #[serde(default)]
+    pub locale: u16,
+    /// Collation id of what `utf8mb4` alone means in it; 0 where the log does not say, then it is the default
+    /// of the device's server.
+    #[serde(default)]
+    pub collation_utf8mb4: u16,
+    /// The session's `auto_increment_increment` and `auto_increment_offset`; zeros where both are 1.
+    #[serde(default)]
+    pub auto_increment: [u16; 2],
+    /// The session had MariaDB's `sql_if_exists=1`: what is not there is no error.
+    #[serde(default)]
+    pub if_exists: bool,
 }
 
 // === impl Batch ===

@@ -63,7 +63,8 @@ pub(crate) fn piece(bytes: &[u8]) -> Size {
 
 /// A statement without its run.
 pub(crate) fn statement(statement: &Statement) -> Size {
-    let bytes = statement.sql.len() + statement.database.len() + NUMBERS_BYTES;
+    let texts = statement.sql.len() + statement.database.len() + statement.time_zone.len();
+    let bytes = texts + 2 * NUMBERS_BYTES;
     Size { bytes, cells: STATEMENT_CELLS }
 }
 

@@ -32,8 +32,13 @@ pub struct ColumnShape {
     /// Collation id of a character column (`information_schema.collations.id`), 63 for binary
     /// strings, 0 where it has no meaning.
     pub collation: u16,
-    /// Digits after the point of a temporal or DECIMAL value; width in bytes of a BINARY(n).
+    /// Digits after the point of a temporal or DECIMAL value; width in bytes of a CHAR(n) or BINARY(n), in
+    /// bits of a BIT(n).
     pub scale: u16,
+    /// How much it holds: bytes of an integer or of a string, all digits of a DECIMAL, members of an ENUM
+    /// or SET. 0 where the source does not tell.
+    #[serde(default)]
+    pub size: u32,
 }
 
 /// What a cell of a column means. The number is what stands on the wire.

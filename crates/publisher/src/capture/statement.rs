@@ -220,6 +220,10 @@ impl Capture {
             timestamp_us: i64::from(log.seconds) * 1_000_000 + i64::from(query.microseconds),
             time_zone: self.time_zone(&query.time_zone),
             explicit_defaults_for_timestamp: query.explicit_defaults_for_timestamp,
+            locale: query.locale,
+            collation_utf8mb4: query.collation_utf8mb4,
+            auto_increment: query.auto_increment,
+            if_exists: query.if_exists,
         };
         if let Carriage::Changed { sql, without_database, without_foreign_key_checks } = carriage {
             statement.sql = sql.unwrap_or(statement.sql);

@@ -482,7 +482,7 @@ pub(super) fn statement(sql: String, database: &str, collation_database: u16) ->
         no_foreign_key_checks: true,
         timestamp_us: 0,
         time_zone: "+00:00".to_owned(),
-        explicit_defaults_for_timestamp: None,
+        ..Statement::default()
     }
 }
 

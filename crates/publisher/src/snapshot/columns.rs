@@ -227,15 +227,6 @@ fn column(row: &Row) -> Option<Column> {
         }
         _ => return None,
     };
-    let shape = ColumnShape {
-        name,
-        kind,
-        unsigned: column_type.contains("unsigned"),
-        nullable: text(3)?? == "YES",
-        collation: u16::try_from(collation).ok()?,
-        scale: u16::try_from(scale).unwrap_or(u16::MAX),
-    };
-    let text = text(4)?.zip(text(5)?).filter(|_| kind == K::Text);
     let bytes = match data_type.as_str() {
         "tinyint" => 1,
         "smallint" => 2,
@@ -244,12 +235,40 @@ fn column(row: &Row) -> Option<Column> {
         "bigint" => 8,
         _ => number(9)?.max(scale),
     };
+    let digits = number(12)?;
+    let size = match kind {
+        K::Integer | K::Text | K::Binary => bytes,
+        K::Decimal => digits,
+        K::Enum | K::Set => members(&column_type),
+        _ => 0,
+    };
+    let shape = ColumnShape {
+        name,
+        kind,
+        unsigned: column_type.contains("unsigned"),
+        nullable: text(3)?? == "YES",
+        collation: u16::try_from(collation).ok()?,
+        scale: u16::try_from(scale).unwrap_or(u16::MAX),
+        size: u32::try_from(size).unwrap_or(u32::MAX),
+    };
+    let text = text(4)?.zip(text(5)?).filter(|_| kind == K::Text);
     let room = Room {
         bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
-        digits: u32::try_from(number(12)?).ok()?,
+        digits: u32::try_from(digits).ok()?,
     };
     let (key, in_part) = (number(10)?, number(11)? > 0);
     Some(Column { shape, select, text, key, in_part, room })
+}
+
+/// How many members `enum('a','b''c')` has: each stands between quotes, and a quote in it is written twice.
+fn members(column_type: &str) -> u64 {
+    let inner = column_type.split_once('(').map_or("", |(_, inner)| inner);
+    let (mut count, mut inside) = (0, false);
+    for c in inner.chars() {
+        inside ^= c == '\'';
+        count += u64::from(!inside && c == ',');
+    }
+    count + 1
 }
 
 /// The number in `bit(12)`.

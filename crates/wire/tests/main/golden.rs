@@ -87,10 +87,36 @@ fn show(batch: &Batch) -> Value {
     })
 }
 
+/// Without what the vector does not name: fields that came after it, which read as nothing.
+fn without_later(found: &Value, wanted: &Value) -> Value {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => {
+            let is_nothing = |value: &Value| match value {
+                Value::Null | Value::Bool(false) => true,
+                Value::Number(number) => number.as_u64() == Some(0),
+                Value::String(text) => text.is_empty(),
+                Value::Array(all) => all.iter().all(|value| value.as_u64() == Some(0)),
+                Value::Bool(true) | Value::Object(_) => false,
+            };
+            let fields = found.iter().filter_map(|(name, value)| match wanted.get(name) {
+                None if is_nothing(value) => None,
+                None => Some((name.clone(), value.clone())),
+                Some(wanted) => Some((name.clone(), without_later(value, wanted))),
+            });
+            Value::Object(fields.collect())
+        }
+        (Value::Array(found), Value::Array(wanted)) if found.len() == wanted.len() => {
+            found.iter().zip(wanted).map(|(found, wanted)| without_later(found, wanted)).collect()
+        }
+        _ => found.clone(),
+    }
+}
+
 fn agrees(name: &str, found: &Value) {
     let wanted: Value = serde_json::from_str(&read(&format!("{name}.json"))).expect("is JSON");
     let text = serde_json::to_string_pretty(found).expect("is JSON");
-    assert_eq!(&wanted, found, "{name}.json, which now reads:\n{text}\n");
+    let found = without_later(found, &wanted);
+    assert_eq!(wanted, found, "{name}.json, which now reads:\n{text}\n");
 }
 
 #[test]
@@ -103,14 +129,22 @@ fn every_batch_reads_as_its_json_says() {
     }
 }
 
-/// Of the bodies and not of the messages: zstd may come to compress the same body to other bytes.
+/// Of the bodies and not of the messages: zstd may come to compress the same body to other bytes. A vector
+/// that is older than a field of its structures has a shorter body, which says the same.
 #[test]
 fn the_builder_still_writes_the_bodies_of_the_vectors() {
     for (name, seal) in batches() {
         let wanted = from_hex(&read(&format!("{name}.hex")));
         let found = to_hex(&seal.message);
-        assert!(body(&wanted) == body(&seal.message), "{name}.hex, which now reads:\n{found}\n");
-        assert_eq!(wanted[..8], seal.message[..8], "{name}.hex: the frame's header");
+        let shown =
+            |message: &[u8]| show(&Batch::decode(message, &Limits::default()).expect("decodes"));
+        let is_older = body(&wanted).len() < body(&seal.message).len();
+        assert!(
+            body(&wanted) == body(&seal.message)
+                || (is_older && shown(&wanted) == shown(&seal.message)),
+            "{name}.hex, which now reads:\n{found}\n"
+        );
+        assert_eq!(wanted[..4], seal.message[..4], "{name}.hex: the frame's header");
         assert_eq!(body(&message(&body(&wanted))), body(&wanted));
     }
 }

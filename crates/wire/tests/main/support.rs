@@ -12,6 +12,7 @@ pub(crate) fn shape(table: &str) -> Arc<TableShape> {
         nullable: true,
         collation: 0,
         scale: 0,
+        size: 0,
     };
     Arc::new(TableShape {
         database: "app".into(),
@@ -51,7 +52,7 @@ pub(crate) fn statement(sql: &[u8]) -> Statement {
         no_foreign_key_checks: false,
         timestamp_us: 1_764_000_000_000_000,
         time_zone: String::new(),
-        explicit_defaults_for_timestamp: None,
+        ..Statement::default()
     }
 }
 

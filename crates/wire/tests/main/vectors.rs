@@ -72,6 +72,7 @@ fn kinds() -> Seal {
         nullable: code != 1,
         collation: if code == 11 { 255 } else { 0 },
         scale: if code == 4 { 2 } else { 0 },
+        size: 0,
     };
     let columns: Vec<ColumnShape> = (1..=17).map(column).collect();
     let table = Arc::new(TableShape { columns, ..(*shape("kinds")).clone() });
@@ -121,6 +122,29 @@ fn ddl() -> Seal {
     };
     assert_eq!(b.statement(&latin1), Pushed::Taken);
     b.commit(at(4600), None);
+    b.seal().expect("seals")
+}
+
+/// What is told of a session and of columns since the vectors before it.
+fn facts() -> Seal {
+    let mut b = builder(START, 1 << 20);
+    b.begin(START, TIME_US);
+    let german = Statement {
+        locale: 4,
+        collation_utf8mb4: 45,
+        auto_increment: [10, 3],
+        if_exists: true,
+        ..statement(b"ALTER TABLE `sensor` ADD `m` VARCHAR(30) DEFAULT (MONTHNAME('2024-03-01'))")
+    };
+    assert_eq!(b.statement(&german), Pushed::Taken);
+    b.commit(at(4400), None);
+    let (mut table, sizes) = ((*shape("sensor")).clone(), [8, 120]);
+    for (column, size) in table.columns.iter_mut().zip(sizes) {
+        column.size = size;
+    }
+    b.begin(at(4477), TIME_US);
+    push(&mut b, &Arc::new(table), Op::Insert, |c| image(c, 1, Some("boiler")));
+    b.commit(at(4700), None);
     b.seal().expect("seals")
 }
 
@@ -200,6 +224,7 @@ pub(crate) fn batches() -> Vec<(&'static str, Seal)> {
         ("rows", rows()),
         ("kinds", kinds()),
         ("ddl", ddl()),
+        ("facts", facts()),
         ("mark", mark()),
         ("cut-1", first),
         ("cut-2", second),

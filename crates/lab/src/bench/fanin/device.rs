@@ -46,6 +46,7 @@ pub(super) fn shape() -> Arc<TableShape> {
         nullable: false,
         collation: if kind == ColumnKind::Text { COLLATION } else { 0 },
         scale,
+        size: 0,
     };
     Arc::new(TableShape {
         database: "app".to_owned(),
@@ -149,6 +150,6 @@ fn statement(sql: &str) -> Statement {
         no_foreign_key_checks: false,
         timestamp_us: NOW_US,
         time_zone: String::new(),
-        explicit_defaults_for_timestamp: None,
+        ..Statement::default()
     }
 }
