@@ -1,5 +1,6 @@
 //! `check`: whether everything is as a worker needs it, one line each, with the fix.
 
+use crate::ddl::defaults::SWITCHES;
 use crate::merged::remember;
 use crate::nats;
 use crate::provision::{self, Provisioned};
@@ -138,6 +139,7 @@ async fn of_shard(subject: &str, session: &mut Session, findings: &mut Vec<Findi
     add("zones", server::zones(session).await);
     add("limits", server::limits(session).await);
     add("character sets", character_sets(session).await);
+    add("definitions", definitions(session).await);
     add("table caches", caches::look(session).await);
 }
 
@@ -235,6 +237,45 @@ async fn time_zone(session: &mut Session) -> Verdict {
             String::from_utf8_lossy(&zone)
         )),
         Err(error) => Verdict::Bad(error.to_string()),
+    }
+}
+
+/// Switches that refuse what a device's server took, and that the account may not set for itself.
+async fn definitions(session: &mut Session) -> Verdict {
+    let names = SWITCHES.map(|(name, _)| format!("'{name}'")).join(",");
+    let sql = format!("SHOW SESSION VARIABLES WHERE Variable_name IN ({names}) AND Value='ON'");
+    let set: Vec<(String, String)> = match session.rows("read the switches", &sql).await {
+        Ok(set) => set,
+        Err(error) => return Verdict::Bad(error.to_string()),
+    };
+    let mut kept = Vec::new();
+    for (name, _) in set {
+        let sql = format!("SET SESSION {name}=OFF");
+        match session.run("try a switch", sql.as_bytes()).await {
+            Ok(()) => {
+                let sql = format!("SET SESSION {name}=DEFAULT");
+                if let Err(error) = session.run("put a switch back", sql.as_bytes()).await {
+                    return Verdict::Bad(error.to_string());
+                }
+            }
+            Err(error) if error.code() == Some(1227) => kept.push(name),
+            Err(error) => return Verdict::Bad(error.to_string()),
+        }
+    }
+    if kept.is_empty() {
+        return Verdict::Good("tables are made as the devices have them".to_owned());
+    }
+    let found = format!(
+        "{}: a device whose tables its server took without would be parked; GRANT SESSION_VARIABLES_ADMIN ON *.* TO the worker's account, or SET PERSIST {}",
+        kept.iter().map(|name| format!("{name} is ON")).collect::<Vec<_>>().join(", "),
+        kept.iter().map(|name| format!("{name}=OFF")).collect::<Vec<_>>().join(", ")
+    );
+    // By default a server has those alone that hardly a device meets.
+    let usual = ["innodb_strict_mode", "restrict_fk_on_non_standard_key"];
+    if kept.iter().all(|name| usual.contains(&name.as_str())) {
+        Verdict::Doubtful(found)
+    } else {
+        Verdict::Bad(found)
     }
 }
 

@@ -17,6 +17,14 @@ pub const SQL_MODE: &str =
 pub const SQL_MODE_LENIENT: &str =
     "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
 
+/// What generated columns and expressions are computed by, whatever the shard's server is set to.
+const COMPUTING: &str = "lc_time_names='en_US', div_precision_increment=4, default_week_format=0, \
+                         default_storage_engine=InnoDB";
+/// Limits that a shard's server may have for people: they would refuse a write, or cut an answer off that
+/// decides something.
+const UNLIMITED: &str = "sql_safe_updates=0, sql_select_limit=18446744073709551615, sql_auto_is_null=0, \
+                         sql_big_selects=1";
+
 const CONNECT: Duration = Duration::from_secs(3);
 /// What follows the login.
 const SET_UP: Duration = Duration::from_secs(7);
@@ -91,6 +99,7 @@ impl Session {
     /// # Errors
     /// [`SqlError`].
     pub async fn reset(&mut self) -> Result<(), SqlError> {
+        // MariaDB passes comments of versions 5.7 to 9.9 over: they are MySQL's.
         // What the device has stored has passed its constraints, or was let past them (MariaDB).
         // READ COMMITTED: a lock on a watermark that does not exist yet must not lock its neighbours.
         // Who waits for a lock holds up a lane: of rows, or of a table that someone has locked or alters.
@@ -100,8 +109,9 @@ impl Session {
                 "ROLLBACK; SET NAMES binary; \
                  SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00', foreign_key_checks=0, \
                  unique_checks=1, innodb_lock_wait_timeout=1, lock_wait_timeout=1, autocommit=1, \
-                 collation_server=DEFAULT, timestamp=DEFAULT \
-                 /*M! , check_constraint_checks=0 */; \
+                 collation_server=DEFAULT, timestamp=DEFAULT, {COMPUTING}, {UNLIMITED} \
+                 /*!50708 , max_execution_time=0 */ \
+                 /*M! , check_constraint_checks=0, sql_if_exists=0, max_statement_time=0 */; \
                  SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
             )
             .as_bytes(),

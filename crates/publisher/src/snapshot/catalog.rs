@@ -82,9 +82,8 @@ impl Catalog {
         for setting in [
             "SET NAMES utf8mb4",
             "SET SESSION character_set_results = NULL, time_zone = '+00:00', sql_mode = ''",
-            // Set for the whole server, they would cut answers off, or end a transaction otherwise than meant.
+            // Set for the whole server, they would end a transaction otherwise than meant.
             "SET SESSION autocommit = 1, completion_type = 'NO_CHAIN'",
-            "SET SESSION sql_select_limit = 18446744073709551615",
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         ] {
             catalog.run(setting).await?;

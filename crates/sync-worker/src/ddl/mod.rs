@@ -9,7 +9,7 @@
 pub mod cascade;
 mod charset;
 pub mod collation;
-mod defaults;
+pub(crate) mod defaults;
 mod engine;
 pub mod fingerprint;
 pub mod mode;

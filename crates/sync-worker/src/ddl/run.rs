@@ -55,8 +55,9 @@ pub(super) async fn execute_as(
         reason: format!("a statement cannot be given the target's database names: {error}"),
         remedy: "make the change at the shard by hand, then release the device with --skip-statement".to_owned(),
     }))?;
+    refuse_untold(target.session.server(), header, statement)?;
     let mut sql = with_own_collation(target.session.server(), header, order, sql);
-    if header.source.starts_with("mariadb-") {
+    if is_mariadb(header) {
         let (session, default) = (&mut target.session, &statement.database);
         let renaming = rename::of_what_is_there(session, &order.ddl, default, name).await;
         match renaming.map_err(DdlError::Bookkeeping)? {
@@ -77,6 +78,17 @@ pub(super) async fn execute_as(
     outcome.map_err(|source| failed(source, &statement.sql))
 }
 
+/// Stops a device whose statement means what only MariaDB can be told.
+fn refuse_untold(server: &Server, header: &Header, statement: &Statement) -> Result<(), DdlError> {
+    let crosses = is_mariadb(header) && !server.mariadb;
+    let mode = mode::untold(statement.sql_mode, &statement.sql).filter(|_| crosses);
+    let Some(mode) = mode else { return Ok(()) };
+    Err(DdlError::Stop(Parked {
+        reason: format!("a statement was run in sql_mode {mode} of MariaDB, in which types and values have another meaning, and which MySQL does not have"),
+        remedy: "make the change at the shard by hand, with the types that SHOW CREATE TABLE on the device says, then release the device with --skip-statement; or keep the device in a MariaDB shard".to_owned(),
+    }))
+}
+
 /// Names the collation that utf8mb4 means at the device where it means another one at the target.
 fn with_own_collation(
     server: &Server,
@@ -84,10 +96,14 @@ fn with_own_collation(
     order: &Order<'_>,
     sql: Vec<u8>,
 ) -> Vec<u8> {
-    let wanted = charset::default_collation(&header.server);
-    if header.server.is_empty() || wanted == charset::default_collation(&server.version) {
-        return sql;
-    }
+    let here = charset::default_collation(&server.version);
+    let told = collation::name(order.statement.collation_utf8mb4, &server.charsets);
+    let told = told.filter(|_| order.statement.collation_utf8mb4 != 0);
+    let by_version = || {
+        (!header.server.is_empty()).then(|| charset::default_collation(&header.server).to_owned())
+    };
+    let Some(wanted) = told.or_else(by_version).filter(|wanted| wanted != here) else { return sql };
+    let wanted = wanted.as_str();
     let has = server.charsets.has_collation(wanted).then(|| wanted.to_owned());
     let mode = SqlMode(order.statement.sql_mode);
     match has.or_else(|| collation::nearest(wanted, &server.charsets)) {
@@ -193,7 +209,7 @@ async fn prologue(target: &mut Target, context: &Context<'_>) -> Result<String, 
     let Order { statement, ddl } = context.order;
     let Statement { database, sql_mode, no_foreign_key_checks, timestamp_us, time_zone, .. } =
         statement;
-    let from_mariadb = context.header.source.starts_with("mariadb-");
+    let from_mariadb = is_mariadb(context.header);
     let server = target.session.server();
     let mode = mode::names(*sql_mode, from_mariadb, server.mariadb);
     // In the merged layout the tables that are referred to have no rows here.
@@ -203,7 +219,11 @@ async fn prologue(target: &mut Target, context: &Context<'_>) -> Result<String, 
         format!("sql_mode='{mode}'"),
         format!("foreign_key_checks={checks}"),
         format!("lock_wait_timeout={LOCK_WAIT_S}"),
+        format!("lc_time_names={}", statement.locale),
     ];
+    if statement.if_exists && server.mariadb {
+        settings.push("sql_if_exists=1".to_owned());
+    }
     // What NOW() and DEFAULT CURRENT_TIMESTAMP meant; 0 would set the clock going again.
     let (seconds, fraction) = (timestamp_us / 1_000_000, timestamp_us % 1_000_000);
     if seconds > 0 {
@@ -234,6 +254,11 @@ async fn prologue(target: &mut Target, context: &Context<'_>) -> Result<String, 
         }
     }
     Ok(prologue)
+}
+
+/// The device's server is MariaDB.
+fn is_mariadb(header: &Header) -> bool {
+    header.source.starts_with("mariadb-")
 }
 
 async fn exists(target: &mut Target, database: &str) -> Result<bool, SqlError> {
