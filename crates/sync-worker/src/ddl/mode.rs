@@ -95,7 +95,7 @@ mod tests {
     fn a_target_gets_only_the_modes_that_it_knows() {
         // MariaDB's default and NO_AUTO_CREATE_USER, which MySQL 8 has removed.
         let mask = 1 << 21 | 1 << 26 | 1 << 28 | 1 << 30;
-        let wanted = "NO_DIR_IN_CREATE,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
+        let wanted = "NO_DIR_IN_CREATE,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,TIME_TRUNCATE_FRACTIONAL";
         assert_eq!(names(mask, true, false), wanted);
         assert!(names(mask, true, true).contains("NO_AUTO_CREATE_USER"));
     }
