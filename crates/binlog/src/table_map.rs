@@ -58,6 +58,16 @@ pub(crate) fn head(reader: &mut Reader<'_>) -> Result<(u64, String, String), Bin
 }
 
 impl TablePlan {
+    /// The same plan under these names: a server whose names have no case may log them as they were typed.
+    #[must_use]
+    pub fn called(mut self, database: &str, table: &str) -> Self {
+        if (&*self.shape.database, &*self.shape.table) != (database, table) {
+            let shape = Arc::make_mut(&mut self.shape);
+            (shape.database, shape.table) = (database.to_owned(), table.to_owned());
+        }
+        self
+    }
+
     /// Compiles a TABLE_MAP event's body, as `server` writes it.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::body::{self, Body};
 use crate::classify::{self, ACCOUNT, Reading, SERVER_OBJECT, ignored};
+use crate::condition;
 use crate::create;
 use crate::cursor::Cursor;
 use crate::finding::Finding;
@@ -53,9 +54,14 @@ pub(crate) fn read(mut cursor: Cursor<'_>) -> Option<Reading> {
 
 fn named(kind: DdlKind, body: Body, mut cursor: Cursor<'_>) -> Option<Finding> {
     let mut finding = Finding::new(kind);
+    let start = cursor.peek()?.span.start;
     finding.ddl.if_exists = cursor.eat_all(&["IF", "EXISTS"]);
+    finding.of_mariadb(start, &cursor);
     finding.table(&mut cursor)?;
-    classify::trailer(&mut cursor, &[]);
+    classify::trailer(&mut cursor, &[], &mut finding);
+    if body == Body::Alter {
+        condition::clauses(cursor, &mut finding);
+    }
     body::read(cursor, body, finding)
 }
 

@@ -316,7 +316,11 @@ impl Search<'_> {
     }
 
     fn ends_from(&self, token: &Token, mut after: Cursor<'_>) -> bool {
-        if after.at_symbol(b'.') || !FROM_ENDS.iter().any(|word| self.cursor.is(token, word)) {
+        let is_index = self.body == Body::Index;
+        if is_index
+            || after.at_symbol(b'.')
+            || !FROM_ENDS.iter().any(|word| self.cursor.is(token, word))
+        {
             return false;
         }
         // WINDOW may be a name in MariaDB.
@@ -340,7 +344,13 @@ impl Search<'_> {
                 self.finding.alias(only);
             }
             [_] => {}
-            [database, _] if continues && !name.leading_point => self.finding.in_database(database),
+            [database, table] if continues && !name.leading_point => {
+                self.finding.in_database(database);
+                // Not of a function.
+                if self.cursor.at_symbol(b'.') {
+                    self.finding.alias(table);
+                }
+            }
             [table, _] => self.finding.alias(table),
             [database, table, _] if !name.leading_point => {
                 self.finding.in_database(database);

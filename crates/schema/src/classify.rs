@@ -40,8 +40,7 @@ pub fn classify(sql: &[u8], mode: SqlMode) -> Statement {
 pub(crate) fn understood(sql: &[u8], mode: SqlMode) -> Option<Reading> {
     let reading = read(Cursor::new(sql, mode))?;
     if let Reading::Ddl(finding) = &reading {
-        let names = write::Names { map: &str::to_owned, fold: None };
-        write::write(sql, mode, finding, &names)?;
+        write::write(sql, mode, finding, &write::Names::kept())?;
     }
     Some(reading)
 }
@@ -109,11 +108,15 @@ pub(crate) fn routine(
 }
 
 /// Takes `WAIT n`, `NOWAIT`, and whatever of `words` stands there.
-pub(crate) fn trailer(cursor: &mut Cursor<'_>, words: &[&'static str]) {
+pub(crate) fn trailer(cursor: &mut Cursor<'_>, words: &[&'static str], finding: &mut Finding) {
     loop {
+        let start = cursor.peek().map_or(usize::MAX, |token| token.span.start);
         if cursor.eat("WAIT").is_some() {
             cursor.eat_kind(TokenKind::Number);
-        } else if cursor.eat("NOWAIT").is_none() && cursor.eat_any(words).is_none() {
+            finding.of_mariadb(start, cursor);
+        } else if cursor.eat("NOWAIT").is_some() {
+            finding.of_mariadb(start, cursor);
+        } else if cursor.eat_any(words).is_none() {
             return;
         }
     }
@@ -125,10 +128,12 @@ fn rename(mut cursor: Cursor<'_>) -> Option<Reading> {
     }
     cursor.eat_any(&["TABLE", "TABLES"])?;
     let mut finding = Finding::new(DdlKind::RenameTable);
+    let start = cursor.peek()?.span.start;
     finding.ddl.if_exists = cursor.eat_all(&["IF", "EXISTS"]);
+    finding.of_mariadb(start, &cursor);
     loop {
         let from = finding.table(&mut cursor)?;
-        trailer(&mut cursor, &[]);
+        trailer(&mut cursor, &[], &mut finding);
         cursor.eat("TO")?;
         let to = finding.table(&mut cursor)?;
         finding.ddl.renames.push((from, to));
@@ -143,7 +148,7 @@ fn truncate(mut cursor: Cursor<'_>) -> Option<Finding> {
     let mut finding = Finding::new(DdlKind::TruncateTable);
     cursor.eat("TABLE");
     finding.table(&mut cursor)?;
-    trailer(&mut cursor, &["DROP", "REUSE", "STORAGE"]);
+    trailer(&mut cursor, &["DROP", "REUSE", "STORAGE"], &mut finding);
     cursor.at_end().then_some(finding)
 }
 

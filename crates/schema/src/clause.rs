@@ -1,6 +1,7 @@
 //! The few clauses of CREATE TABLE and ALTER TABLE that matter to a copy.
 
 use crate::body::{Body, Search};
+use crate::condition;
 use crate::cursor::Cursor;
 use crate::finding::{Edit, EditKind};
 use crate::statement::DdlKind;
@@ -37,6 +38,7 @@ pub(crate) fn read(
 ) -> Option<bool> {
     let in_table = search.body == Body::Table && search.at_root();
     let in_alter = search.body == Body::Alter && search.at_root();
+    let in_index = search.body == Body::Index && search.at_root();
     let in_added = search.adding == Some(search.depth());
     let ddl = &mut search.finding.ddl;
     match word {
@@ -55,6 +57,8 @@ pub(crate) fn read(
         }
         b"RENAME" if in_alter => rename(after, search)?,
         b"ADD" if in_alter => add(after, search),
+        // The name of the column before, which may be called like anything.
+        b"AFTER" if in_added => drop(after.identifier()),
         b"DEFAULT" if search.adding.is_some() => search.in_default = true,
         _ if search.in_default && VARYING.contains(&word) && after.at_symbol(b'(') => {
             ddl.varies = true;
@@ -69,9 +73,14 @@ pub(crate) fn read(
         b"INDEX" | b"KEY" | b"UNIQUE" | b"FULLTEXT" | b"SPATIAL" | b"VECTOR"
             if search.body != Body::View =>
         {
-            name_of_index(after);
+            name_of_index(after, search);
         }
-        b"CONSTRAINT" if search.body != Body::View => name_of_constraint(after),
+        b"ALGORITHM" | b"LOCK" if in_index => {
+            let Some(end) = condition::manner(search.cursor) else { return Some(false) };
+            let span = token.span.start..end;
+            search.finding.edits.push(Edit { span, what: EditKind::Remove });
+        }
+        b"CONSTRAINT" if search.body != Body::View => name_of_constraint(after, search),
         b"DISCARD" | b"IMPORT" if in_alter && (after.at("TABLESPACE") || after.at("PARTITION")) => {
             ddl.contents_from_file = true;
         }
@@ -107,7 +116,8 @@ pub(crate) fn definition(search: &mut Search<'_>) {
 }
 
 fn column(at: &mut Cursor<'_>, search: &mut Search<'_>) {
-    if at.identifier().is_some() {
+    if let Some(name) = at.identifier() {
+        search.finding.named(&name);
         // Another word for BIGINT UNSIGNED NOT NULL AUTO_INCREMENT UNIQUE.
         search.finding.ddl.numbers_rows |= at.at("SERIAL");
     }
@@ -141,23 +151,26 @@ fn is_column(mut cursor: Cursor<'_>) -> bool {
 }
 
 /// Takes the name of an index, which may be one that means something elsewhere: `KEY nextval (a)`.
-fn name_of_index(after: &mut Cursor<'_>) {
+fn name_of_index(after: &mut Cursor<'_>, search: &mut Search<'_>) {
     /// What may follow the KEY of a column, and is no name.
     const ATTRIBUTES: [&str; 8] =
         ["DEFAULT", "CHECK", "AS", "GENERATED", "REFERENCES", "CONSTRAINT", "KEY", "INDEX"];
     let mut at = *after;
     at.eat_all(&["IF", "NOT", "EXISTS"]);
-    let is_named = at.eat_any(&ATTRIBUTES).is_none() && at.identifier().is_some();
-    if is_named && at.at_symbol(b'(') {
+    let named = at.eat_any(&ATTRIBUTES).map_or_else(|| at.identifier(), |_| None);
+    if let Some(name) = named.filter(|_| at.at_symbol(b'(')) {
+        search.finding.named(&name);
         *after = at;
     }
 }
 
-fn name_of_constraint(after: &mut Cursor<'_>) {
+fn name_of_constraint(after: &mut Cursor<'_>, search: &mut Search<'_>) {
     let mut at = *after;
     at.eat_all(&["IF", "NOT", "EXISTS"]);
-    if at.eat_any(&["CHECK", "FOREIGN", "UNIQUE", "PRIMARY"]).is_none() && at.identifier().is_some()
+    if at.eat_any(&["CHECK", "FOREIGN", "UNIQUE", "PRIMARY"]).is_none()
+        && let Some(name) = at.identifier()
     {
+        search.finding.named(&name);
         *after = at;
     }
 }

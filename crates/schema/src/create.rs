@@ -4,7 +4,7 @@ use crate::body::{self, Body};
 use crate::classify::{self, ACCOUNT, Reading, SERVER_OBJECT, TEMPORARY, ignored};
 use crate::cursor::Cursor;
 use crate::finding::{Edit, EditKind, Finding};
-use crate::statement::{DdlKind, RoutineVerb};
+use crate::statement::{Condition, DdlKind, Part, RoutineVerb};
 use crate::token::TokenKind;
 use std::ops::Range;
 
@@ -157,8 +157,15 @@ fn view(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> {
 }
 
 fn index(mut cursor: Cursor<'_>, attributes: &Attributes) -> Option<Finding> {
+    let start = cursor.peek()?.span.start;
     let mut finding = begin(DdlKind::CreateIndex, &mut cursor, attributes);
-    cursor.identifier()?;
+    finding.of_mariadb(start, &cursor);
+    let name = cursor.identifier()?;
+    finding.named(&name);
+    if finding.ddl.if_not_exists {
+        let condition = Condition { what: Part::Index, name: name.text, if_exists: false };
+        finding.ddl.conditions.push(condition);
+    }
     if cursor.eat_any(&["USING", "TYPE"]).is_some() {
         cursor.next()?;
     }

@@ -3,7 +3,7 @@
 use crate::classify::{self, ACCOUNT, Reading, SERVER_OBJECT, TEMPORARY, ignored};
 use crate::cursor::Cursor;
 use crate::finding::{Edit, EditKind, Finding};
-use crate::statement::{DdlKind, RoutineVerb};
+use crate::statement::{Condition, DdlKind, Part, RoutineVerb};
 
 const PREPARED: &str = "a prepared statement";
 
@@ -57,21 +57,30 @@ fn list(kind: DdlKind, mut cursor: Cursor<'_>) -> Option<Finding> {
         finding.edits.push(Edit { span: at..at, what: EditKind::Insert("IF EXISTS") });
     }
     finding.tables(&mut cursor)?;
-    classify::trailer(&mut cursor, &["RESTRICT", "CASCADE"]);
+    classify::trailer(&mut cursor, &["RESTRICT", "CASCADE"], &mut finding);
     cursor.at_end().then_some(finding)
 }
 
 fn index(mut cursor: Cursor<'_>) -> Option<Finding> {
     let mut finding = Finding::new(DdlKind::DropIndex);
+    let start = cursor.peek()?.span.start;
     finding.ddl.if_exists = cursor.eat_all(&["IF", "EXISTS"]);
-    cursor.identifier()?;
+    finding.of_mariadb(start, &cursor);
+    let name = cursor.identifier()?;
+    finding.named(&name);
+    if finding.ddl.if_exists {
+        let condition = Condition { what: Part::Index, name: name.text, if_exists: true };
+        finding.ddl.conditions.push(condition);
+    }
     cursor.eat("ON")?;
     finding.table(&mut cursor)?;
-    classify::trailer(&mut cursor, &[]);
+    classify::trailer(&mut cursor, &[], &mut finding);
     // ALGORITHM = … and LOCK = …, in any order.
-    while cursor.eat_any(&["ALGORITHM", "LOCK"]).is_some() {
+    while let Some(first) = cursor.peek().filter(|_| cursor.at("ALGORITHM") || cursor.at("LOCK")) {
+        cursor.next();
         cursor.eat_symbol(b'=');
-        cursor.next()?;
+        let span = first.span.start..cursor.next()?.span.end;
+        finding.edits.push(Edit { span, what: EditKind::Remove });
     }
     cursor.at_end().then_some(finding)
 }

@@ -1,6 +1,7 @@
 //! What was found in a DDL statement: what it touches, and where its text has to change for other
 //! database names.
 
+use crate::condition::Clause;
 use crate::cursor::{Cursor, Identifier};
 use crate::statement::{Ddl, DdlKind, TableRef};
 use std::ops::Range;
@@ -10,6 +11,8 @@ use std::ops::Range;
 pub(crate) struct Finding {
     pub(crate) ddl: Ddl,
     pub(crate) edits: Vec<Edit>,
+    /// The changes of an ALTER TABLE.
+    pub(crate) clauses: Vec<Clause>,
 }
 
 /// A change of the text, at bytes of the original.
@@ -27,8 +30,12 @@ pub(crate) enum EditKind {
     Table(String),
     /// Another name for a table stands here, or one of the two ahead of a column's.
     Alias(String),
+    /// Another name stands here.
+    Name(String),
     /// To be taken out.
     Remove,
+    /// To be taken out for MySQL.
+    OfMariaDb,
     /// To be put in; the span is empty.
     Insert(&'static str),
 }
@@ -45,7 +52,7 @@ pub(crate) struct Name {
 
 impl Finding {
     pub(crate) fn new(kind: DdlKind) -> Self {
-        Self { ddl: Ddl::new(kind), edits: Vec::new() }
+        Self { ddl: Ddl::new(kind), edits: Vec::new(), clauses: Vec::new() }
     }
 
     /// Takes a table's name and notes that the statement changes it.
@@ -101,6 +108,19 @@ impl Finding {
         if !self.ddl.mentions.contains(&name.text) {
             self.ddl.mentions.push(name.text.clone());
         }
+    }
+
+    /// Notes words between two places that MySQL does not know.
+    pub(crate) fn of_mariadb(&mut self, start: usize, cursor: &Cursor<'_>) {
+        let end = cursor.peek().map_or(usize::MAX, |token| token.span.start);
+        if end > start {
+            self.edits.push(Edit { span: start..end, what: EditKind::OfMariaDb });
+        }
+    }
+
+    /// Notes that `name` is a name, of whatever it is.
+    pub(crate) fn named(&mut self, name: &Identifier) {
+        self.edit(name, EditKind::Name(name.text.clone()));
     }
 
     /// Notes that `name` is another name for a table.

@@ -14,12 +14,15 @@ mod body;
 mod charset;
 mod classify;
 mod clause;
+mod condition;
 mod create;
 mod cursor;
 mod drop;
 mod finding;
+mod fold;
 mod identifier;
 mod query;
+mod reserved;
 mod sql_mode;
 mod statement;
 mod text;
@@ -28,10 +31,12 @@ mod upper_half;
 mod write;
 
 pub use classify::classify;
+pub use fold::fold_name;
 pub use identifier::quote;
 pub use sql_mode::SqlMode;
 pub use statement::{
-    Ddl, DdlKind, RoutineKind, RoutineVerb, Statement, TableRef, TransactionKind, Xa,
+    Condition, Ddl, DdlKind, Part, RoutineKind, RoutineVerb, Statement, TableRef, TransactionKind,
+    Xa,
 };
-pub use text::utf8;
-pub use write::{RewriteError, rewrite};
+pub use text::{of_mysql, utf8};
+pub use write::{RewriteError, Target, fold, rewrite, rewrite_for};

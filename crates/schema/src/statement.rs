@@ -52,6 +52,8 @@ pub struct Ddl {
     pub databases: Vec<String>,
     /// Every database that the statement names, wherever it stands.
     pub mentions: Vec<String>,
+    /// The conditions of its changes, of an ALTER TABLE or of an index (MariaDB).
+    pub conditions: Vec<Condition>,
     /// `IF EXISTS` is there.
     pub if_exists: bool,
     /// `IF NOT EXISTS` is there.
@@ -109,6 +111,30 @@ pub enum DdlKind {
     AlterDatabase,
     /// DROP DATABASE.
     DropDatabase,
+}
+
+/// A condition under which a change is made: `ADD COLUMN IF NOT EXISTS c`, `DROP INDEX IF EXISTS i`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// What is or is not there.
+    pub what: Part,
+    /// Its name.
+    pub name: String,
+    /// The change is made where it is there; otherwise where it is not.
+    pub if_exists: bool,
+}
+
+/// A part of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// A column.
+    Column,
+    /// An index.
+    Index,
+    /// A foreign key, or a CHECK.
+    Constraint,
+    /// A partition.
+    Partition,
 }
 
 /// The name of a table, a view, or another object in a database.
@@ -211,6 +237,7 @@ impl Ddl {
             renames: Vec::new(),
             databases: Vec::new(),
             mentions: Vec::new(),
+            conditions: Vec::new(),
             if_exists: false,
             if_not_exists: false,
             or_replace: false,

@@ -32,6 +32,23 @@ pub fn utf8(sql: &[u8], collation: u16, mode: SqlMode) -> Option<Cow<'_, [u8]>> 
     Some(Cow::Owned(tokens(&text, sql, charset, mode)))
 }
 
+/// The statement, which is UTF-8, of a device of MySQL: without the comments that MariaDB would execute. (What a
+/// server does not execute of its own it leaves in its log as an ordinary comment.)
+pub fn of_mysql(sql: Cow<'_, [u8]>, mode: SqlMode) -> Cow<'_, [u8]> {
+    const MARK: &[u8] = b"/*M!";
+    if !sql.windows(MARK.len()).any(|part| part == MARK) {
+        return sql;
+    }
+    let mut out = Vec::with_capacity(sql.len());
+    for Token { kind, span } in Tokenizer::new(&sql, mode).of_mysql() {
+        match kind {
+            TokenKind::Comment => out.push(b' '),
+            _ => out.extend_from_slice(sql.get(span).unwrap_or_default()),
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// True unless bytes of it are something else than ASCII in this character set: in swe7 some are letters, in sjis
 /// a backslash does not come back as itself.
 fn means_ascii(sql: &[u8], collation: u16) -> bool {

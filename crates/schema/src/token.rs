@@ -53,6 +53,8 @@ pub struct Tokenizer<'a> {
     at: usize,
     executable: bool,
     after_point: bool,
+    /// `/*M!` begins a comment that MariaDB executes.
+    knows_mariadb: bool,
 }
 
 // === impl TokenKind ===
@@ -69,7 +71,12 @@ impl TokenKind {
 impl<'a> Tokenizer<'a> {
     /// The tokens of `sql` under `mode`.
     pub fn new(sql: &'a [u8], mode: SqlMode) -> Self {
-        Self { sql, mode, at: 0, executable: false, after_point: false }
+        Self { sql, mode, at: 0, executable: false, after_point: false, knows_mariadb: true }
+    }
+
+    /// The same tokens as MySQL has them, to which `/*M!` begins a comment like any other.
+    pub(crate) fn of_mysql(self) -> Self {
+        Self { knows_mariadb: false, ..self }
     }
 
     /// True inside an executable comment.
@@ -144,7 +151,7 @@ impl<'a> Tokenizer<'a> {
     fn block_comment(&mut self) -> TokenKind {
         let mark = match (self.peek(2), self.peek(3)) {
             (Some(b'!'), _) => 3,
-            (Some(b'M'), Some(b'!')) => 4,
+            (Some(b'M'), Some(b'!')) if self.knows_mariadb => 4,
             _ => 0,
         };
         if mark == 0 {

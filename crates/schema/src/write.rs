@@ -4,7 +4,7 @@ use crate::classify::{self, Reading};
 use crate::finding::{Edit, EditKind, Finding};
 use crate::text::{self, hexadecimal, is_introducer, quoted};
 use crate::token::{Token, TokenKind, Tokenizer};
-use crate::{SqlMode, Statement};
+use crate::{Condition, DdlKind, SqlMode, Statement, fold_name, reserved};
 use std::iter::Peekable;
 use std::slice::Iter;
 
@@ -44,11 +44,67 @@ pub fn rewrite(
     mode: SqlMode,
     map: &dyn Fn(&str) -> String,
 ) -> Result<Vec<u8>, RewriteError> {
+    let is_made = |_: &Condition| true;
+    rewrite_for(sql, mode, &Target { map, other: None, is_made: &is_made })
+}
+
+/// Where a statement is to run.
+pub struct Target<'a> {
+    /// What a database is called there.
+    pub map: &'a dyn Fn(&str) -> String,
+    /// Of the other product than the device: whether that is MariaDB.
+    pub other: Option<bool>,
+    /// Whether a change under a condition is made, where the target knows no conditions.
+    pub is_made: &'a dyn Fn(&Condition) -> bool,
+}
+
+/// [`rewrite`], for a target that may be of the other product: names that are reserved there are quoted, and what
+/// only MariaDB understands and says nothing of the data is left out for MySQL.
+///
+/// # Errors
+/// As of [`rewrite`].
+pub fn rewrite_for(
+    sql: &[u8],
+    mode: SqlMode,
+    target: &Target<'_>,
+) -> Result<Vec<u8>, RewriteError> {
     let written = match classify::understood(sql, mode) {
-        Some(Reading::Ddl(finding)) => write(sql, mode, &finding, &Names { map, fold: None }),
+        Some(Reading::Ddl(finding)) => for_target(sql, mode, &finding, target),
         _ => None,
     };
     written.ok_or_else(|| not_ddl(&classify::classify(sql, mode)))
+}
+
+fn for_target(
+    sql: &[u8],
+    mode: SqlMode,
+    finding: &Finding,
+    target: &Target<'_>,
+) -> Option<Vec<u8>> {
+    let names = Names { map: target.map, fold: None, other: target.other };
+    let is_index = matches!(finding.ddl.kind, DdlKind::CreateIndex | DdlKind::DropIndex);
+    let conditions = (target.other == Some(false)).then_some(target.is_made);
+    let left_out = is_index
+        && !finding.ddl.conditions.iter().all(|c| conditions.is_none_or(|is_made| is_made(c)));
+    if left_out {
+        // A statement that changes nothing, and fails where the table is not there.
+        let table = finding.ddl.tables.first()?;
+        let database =
+            table.database.as_deref().map(|name| crate::quote(&(target.map)(name)) + ".");
+        let name = database.unwrap_or_default() + &crate::quote(&table.table);
+        return Some(format!("ALTER TABLE {name}").into_bytes());
+    }
+    let mut finding = finding.clone();
+    finding.edits.extend(finding.left_out(conditions));
+    write(sql, mode, &finding, &names)
+}
+
+/// The statement, which is UTF-8, as a server means it whose names of databases and tables have no case
+/// (`lower_case_table_names` is not 0): written anew as by [`rewrite`], with these names, and other names for
+/// tables, folded. `None` unless it is DDL.
+pub fn fold(sql: &[u8], mode: SqlMode) -> Option<Vec<u8>> {
+    let Some(Reading::Ddl(finding)) = classify::understood(sql, mode) else { return None };
+    write(sql, mode, &finding, &Names { fold: Some(&fold_name), ..Names::kept() })
 }
 
 /// What the names of a statement become.
@@ -57,6 +113,17 @@ pub(crate) struct Names<'a> {
     pub(crate) map: &'a dyn Fn(&str) -> String,
     /// Of a database, before that; of a table, and of an alias of one.
     pub(crate) fold: Option<&'a dyn Fn(&str) -> String>,
+    /// As of [`Target`].
+    other: Option<bool>,
+}
+
+// === impl Names ===
+
+impl Names<'_> {
+    /// They stay.
+    pub(crate) fn kept() -> Self {
+        Self { map: &str::to_owned, fold: None, other: None }
+    }
 }
 
 /// `None` for a statement that holds something that cannot be written so that every server reads it alike.
@@ -123,7 +190,11 @@ impl Writer<'_> {
         let mut name = None;
         while let Some(edit) = self.edits.next_if(|edit| edit.span.start <= token.span.start) {
             match &edit.what {
-                EditKind::Remove => self.removed = self.removed.max(edit.span.end),
+                EditKind::OfMariaDb if self.names.other != Some(false) => {}
+                EditKind::Remove | EditKind::OfMariaDb => {
+                    self.removed = self.removed.max(edit.span.end);
+                }
+                EditKind::Name(of) => name = Some(of.clone()),
                 EditKind::Insert(text) => self.insert(text),
                 EditKind::Database(of) => name = Some((self.names.map)(&self.fold(of))),
                 EditKind::Table(of) => name = Some(self.fold(of).into_owned()),
@@ -158,6 +229,9 @@ impl Writer<'_> {
     fn other(&mut self, token: &Token) -> Option<()> {
         let bytes = self.sql.get(token.span.clone())?;
         match token.kind {
+            TokenKind::Word if self.is_reserved(token, bytes) => {
+                self.name(std::str::from_utf8(bytes).ok()?)?;
+            }
             TokenKind::Word => {
                 if bytes.is_ascii() && !bytes.first()?.is_ascii_digit() {
                     let last = match is_introducer(bytes) {
@@ -183,6 +257,19 @@ impl Writer<'_> {
             _ => return None,
         }
         Some(())
+    }
+
+    /// A name that the target reserves. A word that a parenthesis follows is a function's, and OFFSET behind a number
+    /// belongs to LIMIT.
+    fn is_reserved(&self, token: &Token, word: &[u8]) -> bool {
+        let Some(to_mariadb) = self.names.other else { return false };
+        if !reserved::is_reserved(word, to_mariadb) {
+            return false;
+        }
+        let behind = self.sql.get(token.span.end..).unwrap_or_default();
+        let mut behind = Tokenizer::new(behind, self.mode).filter(|token| !token.kind.is_trivia());
+        let is_function = behind.next().is_some_and(|next| next.kind == TokenKind::Symbol(b'('));
+        !is_function && !(self.last == Last::Other && word.eq_ignore_ascii_case(b"OFFSET"))
     }
 
     fn plain(&mut self, bytes: &[u8], what: Last) {
@@ -231,12 +318,12 @@ impl Writer<'_> {
     /// A blank, where one stood or the two would be read as one.
     fn space(&mut self, next: Last) {
         let joined = match (self.last, next) {
-            (Last::Start, _) => true,
+            (Last::Start, _) | (_, Last::Symbol(b',')) => true,
             _ if self.apart => false,
             // A function's name and its parenthesis.
             (Last::Word | Last::Introducer(_) | Last::Symbol(_), Last::Symbol(b'('))
             | (Last::Symbol(b'.' | b'('), _)
-            | (_, Last::Symbol(b'.' | b')' | b','))
+            | (_, Last::Symbol(b'.' | b')'))
             | (Last::Symbol(b'-' | b'+' | b'='), Last::Other)
             | (Last::Symbol(b'='), Last::Word)
             | (Last::Word | Last::Other, Last::Symbol(b'=')) => true,

@@ -22,6 +22,7 @@ mod rows;
 mod shard;
 mod snapshot;
 mod stream;
+mod text;
 mod tls;
 mod values;
 mod worker;

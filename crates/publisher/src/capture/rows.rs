@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::sync::Arc;
 use tributary_binlog::{RowStream, Rows, Step, TablePlan, table_map};
+use tributary_schema::fold_name;
 use tributary_wire::{ColumnShape, Op, Pushed, Seal, TableColumns};
 
 impl Capture {
@@ -17,13 +18,18 @@ impl Capture {
         if self.maps.get(&table_id).is_some_and(is_known) {
             return Ok(());
         }
+        let (database, table) = if self.scope.folds_names {
+            (fold_name(&database), fold_name(&table))
+        } else {
+            (database, table)
+        };
         let left = self.filter.decide(&database, &table) == Decision::Left
             || !self.scope.is_live(&database, &table);
         let plan = TablePlan::compile(data, self.server)
             .and_then(|plan| if left { Ok(plan) } else { plan.with_names() })
             .map_err(|source| self.event_error(source))?;
         let plan = if left { plan } else { self.narrowed(plan, data)? };
-        let plan = Arc::new(plan);
+        let plan = Arc::new(plan.called(&database, &table));
         if self.maps.len() >= MAPS_MAX {
             self.maps.clear();
         }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use tributary_binlog::TablePlan;
-use tributary_schema::{Ddl, DdlKind, TableRef};
+use tributary_schema::{Ddl, DdlKind, TableRef, fold_name};
 use tributary_wire::{ColumnBuffer, Op, SnapshotCursor, TableColumns, TableShape};
 
 /// See the module.
@@ -85,13 +85,11 @@ impl Scope {
     /// Notes a statement that defines something.
     pub(super) fn note_statement(&mut self, ddl: Option<&Ddl>, default: &str) {
         let named = ddl.map(|ddl| self.named(ddl, default));
-        let folds = self.folds_names;
         let Some(watch) = &mut self.watch else { return };
         let concerns = match (&watch.table, ddl, named) {
             (Some((database, table)), Some(ddl), Some(named)) => {
-                let same = |a: &str, b: &str| a == b || (folds && a.eq_ignore_ascii_case(b));
-                named.iter().any(|(d, t)| same(d, database) && same(t, table))
-                    || ddl.databases.iter().any(|d| same(d, database))
+                named.iter().any(|(d, t)| d == database && t == table)
+                    || ddl.databases.contains(database)
                     || matches!(ddl.kind, DdlKind::AlterDatabase | DdlKind::DropDatabase)
             }
             _ => true,
@@ -155,7 +153,7 @@ impl Scope {
     fn full(&self, name: &TableRef, default: &str) -> (String, String) {
         let database = name.database.as_deref().unwrap_or(default);
         if self.folds_names {
-            (database.to_lowercase(), name.table.to_lowercase())
+            (fold_name(database), fold_name(&name.table))
         } else {
             (database.to_owned(), name.table.clone())
         }

@@ -3,9 +3,20 @@
 use super::scope::Concern;
 use super::{Capture, CaptureError, LogEvent, SYSTEM_DATABASES};
 use crate::filter::{Carriage, Decision, Session};
-use tributary_binlog::{BinlogError, QueryEvent};
-use tributary_schema::{DdlKind, SqlMode, TransactionKind, quote};
+use std::borrow::Cow;
+use tributary_binlog::{BinlogError, QueryEvent, Server};
+use tributary_schema::{DdlKind, SqlMode, TransactionKind, fold_name, quote};
 use tributary_wire::{Pushed, Seal, SnapshotCursor, Statement};
+
+/// The number of a collation of utf8mb4 that every server has.
+const UTF8MB4: u16 = 45;
+
+/// A statement as it is read here.
+struct Readable<'q> {
+    class: tributary_schema::Statement,
+    /// Its text, where it is not carried as it is in the log.
+    text: Option<Cow<'q, [u8]>>,
+}
 
 impl Capture {
     pub(super) fn query(
@@ -16,7 +27,7 @@ impl Capture {
     ) -> Result<(), CaptureError> {
         use tributary_schema::Statement as Class;
         let variable = self.variable.take();
-        match tributary_schema::classify(query.sql, SqlMode(query.sql_mode)) {
+        match self.readable(query).class {
             Class::Transaction(kind) => self.control(log, kind, sealed),
             Class::Dml { verb } => Err(self.event_error(BinlogError::Setting(format!(
                 "{verb} was logged as a statement, not as rows: run SET GLOBAL binlog_format='ROW' on the device, and reconnect its applications; where it changes a table of MariaDB that is versioned by transaction id, which is always logged so, ALTER TABLE … DROP SYSTEM VERSIONING"
@@ -39,6 +50,32 @@ impl Capture {
                 self.commit(log, sealed)
             }
         }
+    }
+
+    /// What a statement is, and its text in UTF-8 with names as this server folds them.
+    fn readable<'q>(&self, query: &QueryEvent<'q>) -> Readable<'q> {
+        use tributary_schema::Statement as Class;
+        let mode = SqlMode(query.sql_mode);
+        let Some(text) = tributary_schema::utf8(query.sql, query.charsets[0], mode) else {
+            let text = "its client's character set is not known here".to_owned();
+            return Readable { class: Class::Unknown { text }, text: None };
+        };
+        let text = match self.server {
+            Server::MySql => tributary_schema::of_mysql(text, mode),
+            Server::MariaDb => text,
+        };
+        let class = tributary_schema::classify(&text, mode);
+        if !matches!(class, Class::Ddl(_)) {
+            // Code is kept as it is.
+            return Readable { class, text: None };
+        }
+        if self.scope.folds_names
+            && let Some(folded) = tributary_schema::fold(&text, mode)
+        {
+            let class = tributary_schema::classify(&folded, mode);
+            return Readable { class, text: Some(Cow::Owned(folded)) };
+        }
+        Readable { class, text: Some(text) }
     }
 
     fn control(
@@ -135,7 +172,16 @@ impl Capture {
             return Ok(());
         }
         let mode = SqlMode(query.sql_mode);
-        let class = tributary_schema::classify(query.sql, mode);
+        let Readable { class, text } = self.readable(query);
+        let mut query = query.clone();
+        if let Some(text) = &text {
+            query.sql = text;
+            query.charsets[0] = UTF8MB4;
+        }
+        if self.scope.folds_names {
+            query.database = fold_name(&query.database);
+        }
+        let query = &query;
         let session = Session { database: &query.database, sql: query.sql, mode };
         let carriage = self.filter.statement(&class, session);
         // What a snapshot still brings needs no filter to judge the way it came about.

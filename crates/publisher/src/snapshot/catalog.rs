@@ -11,7 +11,7 @@ use mysql_async::{Conn, Row};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tributary_binlog::{Gtids, LogState};
-use tributary_schema::quote;
+use tributary_schema::{SqlMode, fold, fold_name, quote};
 use tributary_wire::Statement;
 
 /// See the module.
@@ -25,6 +25,8 @@ pub struct Catalog {
     numbers: &'static str,
     /// Tables that were listed and are not known to have gone.
     seen: BTreeSet<TableName>,
+    /// Names of databases and tables have no case here, and are folded.
+    folds_names: bool,
 }
 
 /// A table of the device.
@@ -78,7 +80,15 @@ impl Catalog {
             facts.flavour == Flavour::MariaDb && facts.version_numbers >= (10, 10, 0);
         let numbers =
             if has_full_names { columns::NUMBERS_OF_FULL_NAMES } else { columns::NUMBERS };
-        let mut catalog = Self { conn, address, flavour: facts.flavour, status, numbers, seen };
+        let mut catalog = Self {
+            conn,
+            address,
+            flavour: facts.flavour,
+            status,
+            numbers,
+            seen,
+            folds_names: facts.folds_names(),
+        };
         for setting in [
             "SET NAMES utf8mb4",
             "SET SESSION character_set_results = NULL, time_zone = '+00:00', sql_mode = ''",
@@ -267,7 +277,7 @@ impl Catalog {
         );
         let rows: Vec<(String, String, String, String, u64)> = self.query(&sql).await?;
         let table = |(database, table, sort, engine, rows)| Table {
-            name: (database, table),
+            name: self.folded((database, table)),
             sort,
             engine,
             rows,
@@ -277,6 +287,11 @@ impl Catalog {
         Ok(tables)
     }
 
+    /// A name as it is carried.
+    fn folded(&self, (database, table): TableName) -> TableName {
+        if self.folds_names { (fold_name(&database), fold_name(&table)) } else { (database, table) }
+    }
+
     /// Every view.
     pub(crate) async fn views(&mut self) -> Result<Vec<TableName>, Error> {
         let sql = format!(
@@ -284,7 +299,8 @@ impl Catalog {
              WHERE table_schema NOT IN ({}) AND table_type = 'VIEW'",
             system_databases()
         );
-        let mut views: Vec<TableName> = self.query(&sql).await?;
+        let views: Vec<TableName> = self.query(&sql).await?;
+        let mut views: Vec<_> = views.into_iter().map(|name| self.folded(name)).collect();
         views.sort();
         Ok(views)
     }
@@ -301,7 +317,7 @@ impl Catalog {
         );
         let rows: Vec<(String, String, String, u16)> = self.query(&sql).await?;
         let database = |(name, charset, collation, collation_id)| Database {
-            name,
+            name: self.folded((name, String::new())).0,
             charset,
             collation,
             collation_id,
@@ -343,7 +359,7 @@ impl Catalog {
         let Some(rows) = rows else { return Ok(None) };
         match rows.first().map(text) {
             None => Ok(None),
-            Some(Some(text)) => Ok(Some(text)),
+            Some(Some(text)) => Ok(Some(self.with_folded_names(text))),
             Some(None) => Err(Error::SourceRefused {
                 address: self.address.clone(),
                 reason: format!(
@@ -352,6 +368,12 @@ impl Catalog {
                 ),
             }),
         }
+    }
+
+    /// A definition with the names as they are carried.
+    fn with_folded_names(&self, text: String) -> String {
+        let folded = self.folds_names.then(|| fold(text.as_bytes(), SqlMode(0))).flatten();
+        folded.and_then(|folded| String::from_utf8(folded).ok()).unwrap_or(text)
     }
 
     /// The GTIDs before the first transaction of a binlog file, or before a place in it.

@@ -1,4 +1,5 @@
 //! The classifier and the rewriter as a whole.
 
+mod dialects;
 mod golden;
 mod properties;

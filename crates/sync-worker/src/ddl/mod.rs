@@ -13,6 +13,7 @@ pub(crate) mod defaults;
 mod engine;
 pub mod fingerprint;
 pub mod mode;
+mod parts;
 mod rename;
 mod run;
 mod snapshot;

@@ -3,6 +3,7 @@
 
 use crate::apply::Target;
 use crate::ddl::defaults::Defaults;
+use crate::ddl::parts::Parts;
 use crate::ddl::rename::{self, Renaming};
 use crate::ddl::{DdlError, charset, collation, mapped, mode};
 use crate::mapping;
@@ -12,7 +13,7 @@ use crate::sql_error::SqlError;
 use crate::treatment;
 use crate::watermark::Parked;
 use std::time::Duration;
-use tributary_schema::{DdlKind, SqlMode, quote, rewrite};
+use tributary_schema::{self as schema, Condition, DdlKind, SqlMode, quote, rewrite_for};
 use tributary_wire::{DeviceId, Header, Statement};
 
 /// Rebuilding the largest table of a device must fit in.
@@ -48,16 +49,13 @@ pub(super) async fn execute_as(
     name: &(dyn Fn(&str) -> String + Sync),
 ) -> Result<(), DdlError> {
     let statement = order.statement;
-    // What cannot be turned into UTF-8 was refused before.
-    let text = treatment::text(statement).unwrap_or_default();
-    let sql = rewrite(&text, SqlMode(statement.sql_mode), &|database| name(database));
-    let sql = sql.map_err(|error| DdlError::Stop(Parked {
-        reason: format!("a statement cannot be given the target's database names: {error}"),
-        remedy: "make the change at the shard by hand, then release the device with --skip-statement".to_owned(),
-    }))?;
+    let (from_mariadb, to_mariadb) = (is_mariadb(header), target.session.server().mariadb);
+    let other = (from_mariadb != to_mariadb).then_some(to_mariadb);
+    let parts = parts(target, order, other, name).await.map_err(DdlError::Bookkeeping)?;
+    let sql = written(statement, name, other, &parts)?;
     refuse_untold(target.session.server(), header, statement)?;
     let mut sql = with_own_collation(target.session.server(), header, order, sql);
-    if is_mariadb(header) {
+    if from_mariadb {
         let (session, default) = (&mut target.session, &statement.database);
         let renaming = rename::of_what_is_there(session, &order.ddl, default, name).await;
         match renaming.map_err(DdlError::Bookkeeping)? {
@@ -87,6 +85,39 @@ fn refuse_untold(server: &Server, header: &Header, statement: &Statement) -> Res
         reason: format!("a statement was run in sql_mode {mode} of MariaDB, in which types and values have another meaning, and which MySQL does not have"),
         remedy: "make the change at the shard by hand, with the types that SHOW CREATE TABLE on the device says, then release the device with --skip-statement; or keep the device in a MariaDB shard".to_owned(),
     }))
+}
+
+/// The statement as it is run here. `other` is given where the target is of the other product, and says which.
+fn written(
+    statement: &Statement,
+    name: &(dyn Fn(&str) -> String + Sync),
+    other: Option<bool>,
+    parts: &Parts,
+) -> Result<Vec<u8>, DdlError> {
+    // What cannot be turned into UTF-8 was refused before.
+    let text = treatment::text(statement).unwrap_or_default();
+    let is_made = |condition: &Condition| parts.made(condition);
+    let target = schema::Target { map: &|database| name(database), other, is_made: &is_made };
+    rewrite_for(&text, SqlMode(statement.sql_mode), &target).map_err(|error| DdlError::Stop(Parked {
+        reason: format!("a statement cannot be given the target's database names: {error}"),
+        remedy: "make the change at the shard by hand, then release the device with --skip-statement".to_owned(),
+    }))
+}
+
+/// What the statement's table has, where that decides what of the statement is run.
+async fn parts(
+    target: &mut Target,
+    order: &Order<'_>,
+    other: Option<bool>,
+    name: &(dyn Fn(&str) -> String + Sync),
+) -> Result<Parts, SqlError> {
+    match order.ddl.tables.first() {
+        Some(table) if other == Some(false) && !order.ddl.conditions.is_empty() => {
+            let database = table.database.as_deref().unwrap_or(&order.statement.database);
+            Parts::of(&mut target.session, &name(database), &table.table).await
+        }
+        _ => Ok(Parts::default()),
+    }
 }
 
 /// Names the collation that utf8mb4 means at the device where it means another one at the target.
