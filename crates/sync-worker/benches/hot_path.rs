@@ -172,6 +172,7 @@ fn render(bencher: Bencher<'_, '_>) {
             charsets: &charsets,
             pieces: "piece",
             device_column: None,
+            mariadb: false,
             statement_bytes: 1 << 20,
             statement_bytes_max: 64 << 20,
         };

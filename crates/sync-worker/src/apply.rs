@@ -6,7 +6,7 @@ use crate::classify::Subject;
 use crate::merged::Layout;
 use crate::pass::{Gap, Pass, pass};
 use crate::script::{Expect, Script};
-use crate::session::Session;
+use crate::session::{COMMIT, ROLLBACK, Session};
 use crate::sql_error::SqlError;
 use crate::watermark::{self, Parked, Watermark};
 use crate::write;
@@ -24,6 +24,8 @@ pub struct Work<'a> {
     pub park: Option<Parked>,
     /// The shard is known to hold the device: without a row of it, nothing may be applied.
     pub must_exist: bool,
+    /// Changes of tables without a key are made one by one: together they were refused.
+    pub one_by_one: bool,
 }
 
 /// What a transaction did for one device.
@@ -135,13 +137,13 @@ async fn commit(target: &mut Target, mut script: Script) -> Result<(), (SqlError
     let session = &mut target.session;
     if script.is_empty() {
         return session
-            .run("end the transaction", b"ROLLBACK")
+            .run("end the transaction", ROLLBACK.as_bytes())
             .await
             .map_err(|error| (error, None));
     }
     let together = script.is_unconditional();
     if together {
-        script.push(usize::MAX, Expect::Success, b"COMMIT");
+        script.push(usize::MAX, Expect::Success, COMMIT.as_bytes());
     }
     session.run_script(&script).await.map_err(|error| {
         let at = error.statement();
@@ -151,7 +153,7 @@ async fn commit(target: &mut Target, mut script: Script) -> Result<(), (SqlError
     if together {
         return Ok(());
     }
-    session.run("commit", b"COMMIT").await.map_err(|error| (error, None))
+    session.run("commit", COMMIT.as_bytes()).await.map_err(|error| (error, None))
 }
 
 /// Nothing but the device's stop.

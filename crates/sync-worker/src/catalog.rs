@@ -111,11 +111,12 @@ async fn read(
     });
     let mut target = TargetTable { columns: columns.collect(), ..TargetTable::default() };
     let sql = format!(
-        "SELECT s.index_name, s.column_name, s.sub_part IS NULL AND c.is_nullable='NO' \
+        "SELECT s.index_name, s.column_name, s.sub_part IS NULL AND c.is_nullable='NO', \
+         s.non_unique=0, s.seq_in_index=1 \
          FROM information_schema.statistics s LEFT JOIN information_schema.columns c \
          ON c.table_schema=s.table_schema AND c.table_name=s.table_name \
          AND c.column_name=s.column_name \
-         WHERE s.{} AND s.non_unique=0 ORDER BY s.index_name, s.seq_in_index",
+         WHERE s.{} ORDER BY s.index_name, s.seq_in_index",
         place.replace(" AND ", " AND s.")
     );
     let rows: Vec<IndexRow> = session.rows("read the indexes", &sql).await?;
@@ -123,15 +124,19 @@ async fn read(
     Ok(Some(target))
 }
 
-/// Of a UNIQUE index: its name, a column (none for an expression), and whether the column's whole value
-/// is in it and never NULL.
-type IndexRow = (Vec<u8>, Option<Vec<u8>>, Option<u8>);
+/// Of an index: its name, a column (none for an expression), whether the column's whole value is in it and
+/// never NULL, whether it is UNIQUE, and whether the column is its first.
+type IndexRow = (Vec<u8>, Option<Vec<u8>>, Option<u8>, u8, u8);
 
-/// Takes in the UNIQUE indexes.
+/// Takes in the indexes.
 fn note_indexes(target: &mut TargetTable, rows: Vec<IndexRow>) {
     let mut indexes: BTreeMap<Vec<u8>, (Vec<String>, bool)> = BTreeMap::new();
-    for (index, column, tells) in rows {
+    for (index, column, tells, unique, first) in rows {
         let column = column.map(|column| text(&column).to_lowercase());
+        target.indexed.extend(column.clone().filter(|_| first == 1));
+        if unique == 0 {
+            continue;
+        }
         if let Some(column) = column.as_ref().and_then(|name| target.columns.get_mut(name)) {
             column.unique = true;
         }

@@ -41,6 +41,8 @@ pub fn classify(error: &SqlError, subject: Subject) -> Class {
     match code {
         // Deadlock, lock wait timeout, NOWAIT, row changed since it was read.
         1213 | 1205 | 3572 | 1020 => Class::Conflict,
+        // A name or a value that the bookkeeping cannot hold is one that a device made.
+        1059 | 1102 | 1103 | 1406 => Class::Data,
         // Two workers saw a new device at once: the loser finds the winner's row next time.
         1062 if subject == Subject::Bookkeeping => Class::Conflict,
         // Shutdown, killed, interrupted, network errors, disconnected for idling, out of time.
@@ -138,6 +140,9 @@ mod tests {
         assert_eq!(classify(&refused(1146), Subject::Bookkeeping), Class::Halt);
         assert_eq!(classify(&refused(1062), Subject::Bookkeeping), Class::Conflict);
         assert_eq!(classify(&refused(1114), Subject::Bookkeeping), Class::Unavailable);
+        // Of what a device made long, or named as no object can be named.
+        assert_eq!(classify(&refused(1406), Subject::Bookkeeping), Class::Data);
+        assert_eq!(classify(&refused(1102), Subject::Bookkeeping), Class::Data);
         assert_eq!(classify(&refused(1213), Subject::Bookkeeping), Class::Conflict);
     }
 

@@ -116,6 +116,10 @@ pub struct ShardConfig {
     /// Connections that apply changes; a device always uses the same one.
     #[serde(default = "default_lanes")]
     pub lanes: usize,
+    /// How long a lane's transaction may take, in milliseconds, and as much again for each two MiB of batches in
+    /// it. Then it is ended, and the device that it was at goes aside.
+    #[serde(default = "default_budget_ms")]
+    pub budget_ms: u64,
     /// Its share of the devices that no rule places, relative to the other shards'.
     #[serde(default = "default_weight")]
     pub weight: f64,
@@ -130,6 +134,10 @@ fn default_port() -> u16 {
 
 fn default_lanes() -> usize {
     4
+}
+
+fn default_budget_ms() -> u64 {
+    2000
 }
 
 fn default_weight() -> f64 {

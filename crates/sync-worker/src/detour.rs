@@ -1,5 +1,6 @@
 //! Where a device goes that would hold up its lane: to a connection of its own, until it has caught
-//! up. A DDL statement may rebuild a table for an hour; the other devices of the lane must not wait.
+//! up. A DDL statement may rebuild a table for an hour, and so may a purge of a table without a key; the other
+//! devices of the lane must not wait.
 
 use crate::apply::Target;
 use crate::directory::Directory;
@@ -161,8 +162,10 @@ async fn run(
     let _connection = connections.acquire().await;
     let mut jobs = vec![job];
     loop {
-        // An executor that waits hands nothing back.
-        executor.process(jobs).await;
+        for piece in jobs.into_iter().flat_map(pieces) {
+            // An executor that waits hands nothing back.
+            executor.process(vec![piece]).await;
+        }
         let mut next = Vec::new();
         while let Ok(delivery) = queue.try_recv() {
             next.push(delivery);
@@ -172,6 +175,17 @@ async fn run(
         }
         jobs = by_device(next);
     }
+}
+
+/// What takes long is committed message by message: locks are held for a piece of it, and whoever takes the device
+/// over goes on behind the last one.
+fn pieces(job: Job) -> Vec<Job> {
+    if !job.is_heavy() {
+        return vec![job];
+    }
+    let Job { device, deliveries, park, .. } = job;
+    let alone = |delivery| Job { park: park.clone(), ..Job::new(device.clone(), delivery) };
+    deliveries.into_iter().map(alone).collect()
 }
 
 // === impl Detour ===

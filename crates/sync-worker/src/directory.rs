@@ -54,6 +54,8 @@ pub struct Knowledge {
     pub gap: Option<Gap>,
     /// What was left in the stream because of this device alone.
     pub left: Left,
+    /// It has held up its lane: until then it goes beside it from the start.
+    slow_until: Option<Instant>,
     /// Source commit to target commit of the newest batch applied here, in microseconds.
     pub lag_us: u64,
     /// The published position of its newest heartbeat.
@@ -77,6 +79,8 @@ pub struct Directory {
     devices: Mutex<HashMap<DeviceId, Knowledge>>,
 }
 
+/// For how long a device goes beside its lane that has held it up.
+const SLOW: Duration = Duration::from_secs(60);
 /// A conflict that an operator has cleared is noticed after this.
 const CONFLICT_AGE_MAX: Duration = Duration::from_secs(30);
 
@@ -86,7 +90,9 @@ impl Directory {
     /// Knows no device yet.
     pub fn new(shards: Vec<Arc<Shard>>, routing: Routing, partitions: u32) -> Self {
         let (roster_complaint, devices) = Default::default();
-        Self { shards, replays: Replays::new(partitions), routing, roster_complaint, devices }
+        let lanes = shards.iter().map(|shard| shard.settings().lanes).collect();
+        let replays = Replays::new(partitions, lanes);
+        Self { shards, replays, routing, roster_complaint, devices }
     }
 
     /// Where the device belongs. Asks the shards the first time.
@@ -200,6 +206,17 @@ impl Directory {
             Some(known) => change(known),
             None => change(devices.entry(device.clone()).or_default()),
         }
+    }
+
+    /// The device has held up its lane.
+    pub(crate) fn is_found_slow(&self, device: &DeviceId) {
+        self.update(device, |known| known.slow_until = Some(Instant::now() + SLOW));
+    }
+
+    /// True for a while after the device has held up its lane.
+    pub(crate) fn is_slow(&self, device: &DeviceId) -> bool {
+        let until = self.lock().get(device).and_then(|known| known.slow_until);
+        until.is_some_and(|until| Instant::now() < until)
     }
 
     /// Something of the device is missing between its watermark and what was published.

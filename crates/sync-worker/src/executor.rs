@@ -7,6 +7,7 @@ use crate::ddl;
 use crate::failure::{Failure, Stop};
 use crate::job::Job;
 use crate::lane::{Health, Place};
+use crate::merged::Layout;
 use crate::metrics;
 use crate::outage::unless_silent;
 use crate::report;
@@ -21,6 +22,8 @@ const GROUP_CONFLICTS_MAX: u32 = 3;
 const DETOUR_CONFLICTS_MAX: u32 = 20;
 /// The same of one that there is no room for.
 const DETOUR_FULL_MAX: u32 = 3;
+/// So many MiB of batches have a budget more.
+const MIB_PER_BUDGET: usize = 2;
 pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(20);
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -99,9 +102,24 @@ impl Executor {
         self.connected().await?;
         let Some(target) = &mut self.target else { return Ok(()) };
         let works: Vec<_> = jobs.iter().map(Job::work).collect();
+        let session = target.session.id();
         let applied =
             async { apply::apply(target, &works).await.map_err(|error| Failure::from(&error)) };
-        let outcomes = unless_silent(&self.place.shard, applied).await?;
+        let budget = match self.slow {
+            Slow::Detour => budget(jobs, self.place.shard.settings().budget),
+            Slow::Wait => Duration::MAX,
+        };
+        let applied = unless_silent(&self.place.shard, applied);
+        let outcomes = match tokio::time::timeout(budget, applied).await {
+            Ok(outcomes) => outcomes,
+            Err(_) => Err(self.over_budget(begun.elapsed())),
+        };
+        if outcomes.as_ref().is_err_and(|failure| failure.is_slow) {
+            // The server would go on with it, and keep its locks.
+            self.place.shard.end(session).await;
+        }
+        let Some(target) = &mut self.target else { return outcomes.map(|_| ()) };
+        let outcomes = outcomes?;
         report::group(self.place.shard.name(), self.place.number, jobs, begun.elapsed());
         let mut at_statement = Vec::new();
         let (mut failure, mut keeps_connection) = (None, true);
@@ -133,6 +151,16 @@ impl Executor {
         }
         self.keep(jobs, at_statement, detours).await;
         failure.map_or(Ok(()), Err)
+    }
+
+    /// The connection is in the middle of something, and of no use any more.
+    fn over_budget(&mut self, took: Duration) -> Failure {
+        let owner = self.target.take().and_then(|target| match target.layout {
+            Layout::SchemaPerDevice => target.session.busy_with(),
+            // A statement carries rows of many devices.
+            Layout::Merged(_) => None,
+        });
+        Failure::slow(owner, took)
     }
 
     /// Acknowledges every job but those that stopped at a statement. Those go on, here or on a detour,
@@ -172,6 +200,14 @@ impl Executor {
             return self.failing(failure).await;
         }
         match failure.class {
+            // Of a device that has all the time that there is. The shard answers others.
+            Class::Reconnect if failure.is_slow && self.slow == Slow::Wait => {
+                self.leave_for_later(failure, jobs).await;
+            }
+            // It refuses this statement, and takes those of others.
+            Class::Unavailable if failure.is_refusal && self.serves_others().await => {
+                self.refused(failure, jobs, groups);
+            }
             Class::Conflict | Class::Full => self.conflict(failure, jobs, groups, detours).await,
             Class::Reconnect | Class::Unavailable => self.failing(failure).await,
             Class::Halt => self.halt(failure).await,
@@ -205,12 +241,28 @@ impl Executor {
         let is_full = failure.class == Class::Full;
         let patience = if is_full { DETOUR_FULL_MAX } else { DETOUR_CONFLICTS_MAX };
         match self.slow {
-            Slow::Detour if jobs.len() == 1 => detours.append(jobs),
+            Slow::Detour if jobs.len() == 1 => {
+                if failure.is_slow {
+                    jobs.iter().for_each(|job| self.place.directory.is_found_slow(&job.device));
+                }
+                detours.append(jobs);
+            }
             // The others would wait as long once more.
-            Slow::Detour if failure.is_lock_wait || is_full || most > GROUP_CONFLICTS_MAX => {
+            Slow::Detour
+                if failure.is_lock_wait
+                    || failure.is_slow
+                    || is_full
+                    || most > GROUP_CONFLICTS_MAX =>
+            {
                 match failure.owner {
                     // Where there is no room for one there may be none for any.
-                    Some(owner) if !is_full => detours.push(jobs.remove(owner)),
+                    Some(owner) if !is_full && owner < jobs.len() => {
+                        let job = jobs.remove(owner);
+                        if failure.is_slow {
+                            self.place.directory.is_found_slow(&job.device);
+                        }
+                        detours.push(job);
+                    }
                     _ => split(jobs, groups),
                 }
             }
@@ -233,9 +285,7 @@ impl Executor {
                         "someone else holds this device's rows locked; its batches are left in the stream for a while"
                     );
                 }
-                for job in jobs.drain(..) {
-                    job.leave_alone(&self.place.directory).await;
-                }
+                self.leave_alone(jobs).await;
             }
             Slow::Detour | Slow::Wait => tokio::time::sleep(self.backoff.next()).await,
         }
@@ -265,11 +315,34 @@ impl Executor {
         }
     }
 
+    async fn leave_for_later(&self, failure: &Failure, jobs: &mut Vec<Job>) {
+        tracing::error!(
+            shard = self.place.shard.name(),
+            device = jobs.first().map(|job| job.device.as_str()),
+            error = failure.error.as_str(),
+            "the shard takes too long with this device's changes; they are left in the stream and tried again from time to time: give the table that they are of a primary key, on the device and at the shard, or look at what else the shard is doing"
+        );
+        self.leave_alone(jobs).await;
+    }
+
+    async fn leave_alone(&self, jobs: &mut Vec<Job>) {
+        for job in jobs.drain(..) {
+            job.leave_alone(&self.place.directory).await;
+        }
+    }
+
     async fn leave_behind(&self, jobs: &mut Vec<Job>) {
         for job in jobs.drain(..) {
             job.leave_behind(&self.place.directory, self.place.shard_index).await;
         }
     }
+}
+
+/// How long a lane's transaction for these may take. Then the device that it is at goes on a detour.
+fn budget(jobs: &[Job], each: Duration) -> Duration {
+    let mib = jobs.iter().map(Job::memory_bytes).sum::<usize>() >> 20;
+    let more = u32::try_from(mib / MIB_PER_BUDGET).unwrap_or(u32::MAX);
+    each.saturating_mul(more.saturating_add(1))
 }
 
 /// Each job becomes a group of its own.

@@ -6,6 +6,7 @@ use crate::ddl::DdlError;
 use crate::shard::ShardError;
 use crate::sql_error::SqlError;
 use crate::watermark::Parked;
+use std::time::Duration;
 
 /// See the module.
 #[derive(Debug)]
@@ -24,7 +25,14 @@ pub(crate) struct Failure {
     pub(crate) is_lock_wait: bool,
     /// The shard answers nobody.
     pub(crate) is_silence: bool,
+    /// The shard is still at it, and has been for too long.
+    pub(crate) is_slow: bool,
+    /// It was a statement of a device's that was refused.
+    pub(crate) is_refusal: bool,
 }
+
+/// Who has waited so long for an answer, from a shard that answers others, waits for a slow statement.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Lock wait timeout exceeded.
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
@@ -51,6 +59,23 @@ impl Failure {
             keeps_connection: false,
             is_lock_wait: false,
             is_silence: false,
+            is_slow: false,
+            is_refusal: false,
+        }
+    }
+
+    /// A transaction takes longer than the others should have to wait for it.
+    pub(crate) fn slow(owner: Option<usize>, after: Duration) -> Self {
+        Self {
+            class: Class::Conflict,
+            error: format!("a transaction has taken {} s", after.as_secs_f64().round()),
+            remedy: "",
+            owner,
+            keeps_connection: false,
+            is_lock_wait: false,
+            is_silence: false,
+            is_slow: true,
+            is_refusal: false,
         }
     }
 
@@ -68,6 +93,8 @@ impl Failure {
             keeps_connection: source.keeps_connection(),
             is_lock_wait: source.code() == Some(LOCK_WAIT_TIMEOUT),
             is_silence: false,
+            is_slow: matches!(source, SqlError::Timeout { after, .. } if *after >= LONG),
+            is_refusal: source.code().is_some() && subject == Subject::Device,
         }
     }
 }
@@ -94,6 +121,8 @@ impl From<DdlError> for Stop {
                 keeps_connection: true,
                 is_lock_wait: false,
                 is_silence: false,
+                is_slow: false,
+                is_refusal: false,
             }),
             DdlError::Bookkeeping(source) => {
                 Self::Failed(Failure::new(&source, Subject::Bookkeeping, text))

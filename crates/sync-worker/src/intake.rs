@@ -1,8 +1,7 @@
 //! The intake of a partition: messages from its consumer, decoded, to the lanes of their shards.
 
 use crate::directory::{Directory, Placement};
-use crate::hash;
-use crate::lane::{Content, Delivery, Entrance};
+use crate::lane::{self, Content, Delivery, Entrance};
 use crate::lookup::{Found, Lookups};
 use crate::metrics;
 use crate::slots::Slots;
@@ -197,8 +196,7 @@ impl Intake {
 
     async fn push(&self, shard: usize, delivery: Delivery) {
         let lanes = &self.lanes[shard];
-        let hash = hash::stable(&["lane", delivery.device.as_str()]);
-        let lane = usize::try_from(hash % lanes.len() as u64).unwrap_or(0);
+        let lane = lane::number_of(&delivery.device, lanes.len());
         if let Err(refused) = lanes[lane].push(delivery).await {
             refused.leave_behind(&self.directory, shard).await;
         }

@@ -6,7 +6,10 @@ use crate::lane::{Content, Delivery};
 use crate::metrics;
 use crate::watermark::Parked;
 use std::time::Instant;
-use tributary_wire::{Batch, DeviceId};
+use tributary_wire::{Batch, DeviceId, Run};
+
+/// So many changes of rows that only a reading of the table finds are not made while other devices wait.
+const SCANS_MAX: u64 = 500;
 
 /// See the module.
 #[derive(Debug)]
@@ -29,13 +32,7 @@ pub(crate) fn by_device(group: Vec<Delivery>) -> Vec<Job> {
     for delivery in group {
         match jobs.iter_mut().find(|job| job.device == delivery.device) {
             Some(job) => job.deliveries.push(delivery),
-            None => jobs.push(Job {
-                device: delivery.device.clone(),
-                deliveries: vec![delivery],
-                park: None,
-                conflicts: 0,
-                looked_again: false,
-            }),
+            None => jobs.push(Job::new(delivery.device.clone(), delivery)),
         }
     }
     jobs
@@ -44,6 +41,12 @@ pub(crate) fn by_device(group: Vec<Delivery>) -> Vec<Job> {
 // === impl Job ===
 
 impl Job {
+    /// Of one message.
+    pub(crate) fn new(device: DeviceId, delivery: Delivery) -> Self {
+        let deliveries = vec![delivery];
+        Self { device, deliveries, park: None, conflicts: 0, looked_again: false }
+    }
+
     /// What a transaction is to do for it.
     pub(crate) fn work(&self) -> Work<'_> {
         let batches = self.deliveries.iter().filter_map(|delivery| match &delivery.content {
@@ -59,7 +62,22 @@ impl Job {
             batches: batches.collect::<Vec<&Batch>>(),
             park: self.park.clone().or(unreadable),
             must_exist: self.deliveries.iter().any(|delivery| delivery.held),
+            one_by_one: self.looked_again,
         }
+    }
+
+    /// True when it may take long for what it is: many changes or deletions in tables without a key.
+    pub(crate) fn is_heavy(&self) -> bool {
+        let scans = |delivery: &Delivery| match &delivery.content {
+            Content::Batch(batch) => scans(batch),
+            Content::Unreadable(_) => 0,
+        };
+        self.deliveries.iter().map(scans).sum::<u64>() > SCANS_MAX
+    }
+
+    /// What its messages take in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.deliveries.iter().map(|delivery| delivery.content.memory_bytes()).sum()
     }
 
     /// The places in the stream of its first message and of its last one; `None` where reading them again
@@ -101,6 +119,19 @@ impl Job {
             delivery.leave_behind(directory, shard).await;
         }
     }
+}
+
+/// Changes of a batch that take away rows of tables without a key.
+fn scans(batch: &Batch) -> u64 {
+    let runs = batch.transactions.iter().flat_map(|transaction| &transaction.runs);
+    let of_keyless = |run: &&Run| match run {
+        Run::Rows { table, op, .. } => {
+            let block = batch.tables.get(*table as usize);
+            op.has_identity() && block.is_some_and(|block| !block.shape.has_key())
+        }
+        _ => false,
+    };
+    runs.filter(of_keyless).map(Run::changes).sum()
 }
 
 fn unreadable(reason: &str) -> Parked {

@@ -1,6 +1,7 @@
 //! A lane: one connection to a shard, and the queue in front of it.
 
 use crate::directory::Directory;
+use crate::hash;
 use crate::metrics;
 use crate::pass::Gap;
 use crate::shard::Shard;
@@ -8,6 +9,7 @@ use crate::slots::Slot;
 use async_nats::jetstream::message::Acker;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tributary_runtime::CancellationToken;
@@ -20,8 +22,9 @@ const QUEUE_KIB: usize = 16 << 10;
 /// Batches and bytes that go into one transaction.
 const GROUP_BATCHES: usize = 256;
 const GROUP_BYTES: usize = 8 << 20;
-/// A lane that makes no room for so long does not keep its partitions waiting any longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A lane that makes no room for so long is crowded: what comes for it is left in the stream at once, and its
+/// partitions wait for it no more, until half of its room is free.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// An acknowledgement that NATS does not take in this time is left out: the message comes again.
 const ACK: Duration = Duration::from_secs(1);
 
@@ -67,6 +70,7 @@ pub struct Entrance {
     queue: mpsc::Sender<Delivery>,
     memory: Arc<Semaphore>,
     health: watch::Receiver<Health>,
+    crowded: Arc<AtomicBool>,
 }
 
 /// Where a lane stands, and what it shares with its detours.
@@ -104,22 +108,31 @@ pub fn lane(
     let (sender, queue) = mpsc::channel(QUEUE_BATCHES);
     let (health, watched) = watch::channel(Health::Up);
     let memory = Arc::new(Semaphore::new(QUEUE_KIB));
-    let entrance = Entrance { queue: sender, memory, health: watched };
+    let entrance = Entrance { queue: sender, memory, health: watched, crowded: Arc::default() };
     let place = Place { shard, shard_index, number, directory, finish, health };
     (entrance, Lane { place, queue })
+}
+
+/// Which of a shard's lanes a device has: always the same.
+pub(crate) fn number_of(device: &DeviceId, lanes: usize) -> usize {
+    let hash = hash::stable(&["lane", device.as_str()]);
+    usize::try_from(hash % lanes.max(1) as u64).unwrap_or(0)
 }
 
 // === impl Entrance ===
 
 impl Entrance {
-    /// Hands a message over; waits while the lane is full.
+    /// Hands a message over; waits a little while the lane is full.
     ///
     /// # Errors
     /// Gives it back when the lane's shard is down, or goes down meanwhile, or the lane makes no room in
-    /// time: its partition must not wait for it.
+    /// time or has made none for the message before: its partition must not wait for it.
     pub async fn push(&self, mut delivery: Delivery) -> Result<(), Box<Delivery>> {
         let mut health = self.health.clone();
         if *health.borrow_and_update() == Health::Down {
+            return Err(Box::new(delivery));
+        }
+        if self.is_crowded() {
             return Err(Box::new(delivery));
         }
         let kib = u32::try_from(delivery.content.memory_bytes() / 1024 + 1).unwrap_or(u32::MAX);
@@ -140,8 +153,21 @@ impl Entrance {
                 None => Err(Box::new(delivery)),
             },
             _ = health.wait_for(|health| *health == Health::Down) => Err(Box::new(delivery)),
-            () = tokio::time::sleep(PATIENCE) => Err(Box::new(delivery)),
+            () = tokio::time::sleep(PATIENCE) => {
+                self.crowded.store(true, Ordering::Relaxed);
+                Err(Box::new(delivery))
+            }
         }
+    }
+
+    /// True from when the lane has made no room in time until half of its room is free.
+    pub fn is_crowded(&self) -> bool {
+        let is_roomy = self.queue.capacity() >= QUEUE_BATCHES / 2
+            && self.memory.available_permits() >= QUEUE_KIB / 2;
+        if is_roomy {
+            self.crowded.store(false, Ordering::Relaxed);
+        }
+        self.crowded.load(Ordering::Relaxed)
     }
 
     /// Batches that wait.
@@ -227,5 +253,32 @@ impl Lane {
             group.push(next);
         }
         Some(group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_crowded_until_half_of_its_room_is_free() {
+        let (queue, _waiting) = mpsc::channel(QUEUE_BATCHES);
+        let memory = Arc::new(Semaphore::new(QUEUE_KIB));
+        let (_, health) = watch::channel(Health::Up);
+        let entrance =
+            Entrance { queue, memory: Arc::clone(&memory), health, crowded: Arc::default() };
+        let mut held: Vec<_> = (0..4)
+            .filter_map(|_| {
+                memory.try_acquire_many(u32::try_from(QUEUE_KIB / 4).expect("fits")).ok()
+            })
+            .collect();
+        assert!(!entrance.is_crowded(), "it is full, and may make room at any moment");
+        entrance.crowded.store(true, Ordering::Relaxed);
+        held.pop();
+        assert!(entrance.is_crowded());
+        held.pop();
+        assert!(!entrance.is_crowded());
+        held.clear();
+        assert!(!entrance.is_crowded());
     }
 }

@@ -29,6 +29,10 @@ impl Lane {
                 Event::End if detours.is_empty() => break,
                 Event::End => detours.ended().await,
             };
+            let directory = &self.place.directory;
+            let is_slow = |job: &Job| job.is_heavy() || directory.is_slow(&job.device);
+            let (heavy, jobs) = jobs.into_iter().partition(is_slow);
+            detours.begin(heavy).await;
             let slow = executor.process(jobs).await;
             detours.begin(slow).await;
         }

@@ -110,6 +110,14 @@ impl<'a> RowRef<'a> {
         self.block.identities.get(index)?.get(self.row).copied()
     }
 
+    /// A cell of the image, or of an identity of all columns.
+    pub fn cell(&self, side: Side, column: usize) -> Option<Cell> {
+        match side {
+            Side::Image => self.image(column),
+            Side::Identity => self.identity(column),
+        }
+    }
+
     /// The boundary or the beginning of the transaction that the row belongs to: the pieces of its
     /// values stand there too.
     pub fn place(&self, side: Side) -> Option<Position> {

@@ -56,6 +56,12 @@ impl Executor {
         }
     }
 
+    /// True when a new connection can be made, and takes changes that are of no device.
+    pub(crate) async fn serves_others(&mut self) -> bool {
+        self.target = None;
+        self.connected().await.is_ok() && self.takes_changes().await
+    }
+
     pub(crate) async fn failing(&mut self, failure: &Failure) {
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         if failure.is_silence || since.elapsed() >= DOWN_AFTER {

@@ -178,7 +178,8 @@ impl Partitions {
         }
     }
 
-    /// Where the partition has to be read again from, because shards that were down are back.
+    /// Where the partition has to be read again from, because shards that were down are back, or lanes that were
+    /// crowded have room.
     async fn replay_due(&self, partition: u32) -> Option<u64> {
         let Directory { replays, shards, .. } = &*self.ownership.directory;
         if !replays.is_waiting(partition) {
@@ -189,7 +190,12 @@ impl Partitions {
             let up = lanes.iter().all(|lane| lane.health() == Health::Up);
             takes.push(up && shard.is_reachable().await);
         }
-        replays.due(partition, |shard| takes.get(shard) == Some(&true))
+        let has_room = |shard: usize, lane: usize| {
+            let lane = self.ownership.lanes.get(shard).and_then(|lanes| lanes.get(lane));
+            lane.is_some_and(|lane| !lane.is_crowded())
+        };
+        replays
+            .due(partition, |shard, lane| takes.get(shard) == Some(&true) && has_room(shard, lane))
     }
 
     /// Takes the lease, makes a consumer, starts the intake; ends the one that there was.

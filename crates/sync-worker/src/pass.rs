@@ -99,6 +99,14 @@ pub fn pass<'a>(row: Option<&Watermark>, batches: &[&'a Batch]) -> Pass<'a> {
 // === impl Pass ===
 
 impl<'a> Pass<'a> {
+    /// True when no other lot of changes is of the same table.
+    pub(crate) fn has_only(&self, work: &TableWork<'_>) -> bool {
+        let name = |of: &TableWork<'_>| {
+            (&of.shape.table, &of.shape.database) == (&work.shape.table, &work.shape.database)
+        };
+        self.tables.iter().filter(|other| name(other)).count() == 1
+    }
+
     fn apply(&mut self, state: &mut Watermark, batch: &'a Batch, cut: chain::Cut) {
         self.tally.applied += 1;
         let mut places = vec![None; batch.tables.len()];

@@ -3,6 +3,7 @@
 use crate::copy;
 use crate::ddl::collation;
 use crate::fit;
+use crate::keyless::{self, Prepared};
 use crate::literal::{Encoding, LiteralError};
 use crate::net::{Change, Changes, Key, Net, RowRef, Side, TableWork};
 use crate::render::{Columns, Verb, Writer};
@@ -153,6 +154,8 @@ pub struct Context<'a> {
     pub pieces: &'a str,
     /// The column that says whose a row is, where the target's table is shared by devices.
     pub device_column: Option<&'a str>,
+    /// The target is MariaDB.
+    pub mariadb: bool,
     /// How long a statement should be, in bytes.
     pub statement_bytes: usize,
     /// How long a statement may be, in bytes: the server's `max_allowed_packet`.
@@ -188,6 +191,21 @@ pub fn plan(
         Changes::Keyless(changes) => keyless(changes, &writer, script),
         Changes::Chunk(rows) => copy::chunk(rows, &writer, script),
     }
+}
+
+/// Many changes of a table without a key, for the statements of [`crate::keyless`]; `None` where [`plan`] does as
+/// well.
+///
+/// # Errors
+/// [`PlanError`].
+pub(crate) fn in_sets<'a>(
+    work: &'a TableWork<'a>,
+    context: Context<'_>,
+) -> Result<Option<Prepared<'a>>, PlanError> {
+    let Changes::Keyless(changes) = &work.changes else { return Ok(None) };
+    let columns = columns(work, &context)?;
+    let bulk = keyless::fold(changes, &Writer::new(work, context, &columns));
+    Ok(bulk.map(|bulk| Prepared { work, columns, bulk }))
 }
 
 /// Matches the device's columns with the target's.

@@ -104,6 +104,7 @@ fn planned(
         charsets: &Charsets::default(),
         pieces: "p",
         device_column: None,
+        mariadb: false,
         statement_bytes,
         statement_bytes_max: 1000,
     };
@@ -167,6 +168,7 @@ fn rows_of_a_shared_table_say_whose_they_are() {
             charsets: &charsets,
             pieces: "p",
             device_column: Some("device"),
+            mariadb: false,
             statement_bytes: 1000,
             statement_bytes_max: 1000,
         };
@@ -214,6 +216,7 @@ fn long_statements_are_split_and_a_row_that_is_too_long_is_refused() {
         charsets: &Charsets::default(),
         pieces: "p",
         device_column: None,
+        mariadb: false,
         statement_bytes: 50,
         statement_bytes_max: 50,
     };

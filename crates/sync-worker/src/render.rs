@@ -22,6 +22,9 @@ pub(crate) struct Columns {
 /// table (MySQL: `range_optimizer_max_mem_size`).
 const KEYS_MAX: usize = 1000;
 
+/// Longer texts are not looked for by an index.
+const PLAIN_BYTES_MAX: usize = 512;
+
 /// A statement of many rows: `head row,row,… tail`.
 #[derive(Clone, Copy)]
 struct Shape<'s> {
@@ -47,7 +50,7 @@ pub(crate) enum Verb {
 pub(crate) struct Writer<'a> {
     pub(crate) work: &'a TableWork<'a>,
     pub(crate) context: Context<'a>,
-    columns: &'a Columns,
+    pub(crate) columns: &'a Columns,
     pub(crate) table: String,
 }
 
@@ -61,7 +64,11 @@ impl<'a> Writer<'a> {
 
     /// How many of a row's values are an ENUM's error value.
     pub(crate) fn error_values(&self, row: &RowRef<'_>) -> u16 {
-        let is_error = |index: usize| is_error_value(self.shape(index).kind, row.image(index));
+        self.error_values_of(row, Side::Image)
+    }
+
+    pub(crate) fn error_values_of(&self, row: &RowRef<'_>, side: Side) -> u16 {
+        let is_error = |index: usize| is_error_value(self.shape(index).kind, row.cell(side, index));
         let count = self.columns.written.iter().filter(|index| is_error(**index)).count();
         u16::try_from(count).unwrap_or(u16::MAX)
     }
@@ -184,13 +191,30 @@ impl<'a> Writer<'a> {
         expect: Expect,
         script: &mut Script,
     ) -> Result<(), PlanError> {
-        let names = self.columns.written.iter().map(|&index| quote(&self.shape(index).name));
-        let names = self.device_name().into_iter().chain(names).collect::<Vec<_>>().join(",");
+        let names = self.written_names();
         let word = if verb == Verb::Replace { "REPLACE" } else { "INSERT" };
         let head = format!("{word} INTO {} ({names}) VALUES ", self.table);
         let tail = if verb == Verb::Upsert { self.updates() } else { String::new() };
         let shape = Shape { head: &head, tail: &tail, rows_max: usize::MAX, in_pairs: false };
-        self.rows(script, expect, shape, rows, |sql, row| self.image(sql, &row))
+        self.rows(script, expect, shape, rows, |sql, row| self.row(sql, &row, Side::Image))
+    }
+
+    /// Multi-row `INSERT` of rows as they were before: those of a table without a key.
+    pub(crate) fn identities<'r>(
+        &self,
+        rows: impl Iterator<Item = RowRef<'r>>,
+        script: &mut Script,
+    ) -> Result<(), PlanError> {
+        let head = format!("INSERT INTO {} ({}) VALUES ", self.table, self.written_names());
+        let shape = Shape { head: &head, tail: "", rows_max: usize::MAX, in_pairs: false };
+        self.rows(script, Expect::Success, shape, rows, |sql, row| {
+            self.row(sql, &row, Side::Identity)
+        })
+    }
+
+    fn written_names(&self) -> String {
+        let names = self.columns.written.iter().map(|&index| quote(&self.shape(index).name));
+        self.device_name().into_iter().chain(names).collect::<Vec<_>>().join(",")
     }
 
     /// ` ON DUPLICATE KEY UPDATE` of every column that is not part of the key. `VALUES()` is deprecated in
@@ -254,11 +278,11 @@ impl<'a> Writer<'a> {
         })
     }
 
-    fn image(&self, sql: &mut Vec<u8>, row: &RowRef<'_>) -> Result<(), PlanError> {
+    fn row(&self, sql: &mut Vec<u8>, row: &RowRef<'_>, side: Side) -> Result<(), PlanError> {
         sql.push(b'(');
         self.device(sql, row);
         for &index in &self.columns.written {
-            self.value(sql, index, row.image(index), Side::Image, |cell| row.bytes(cell))?;
+            self.value(sql, index, row.cell(side, index), side, |cell| row.bytes(cell))?;
             sql.push(b',');
         }
         close(sql);
@@ -271,6 +295,15 @@ impl<'a> Writer<'a> {
         for &index in &self.columns.written {
             let (column, cell) = (self.shape(index), old.identity(index));
             let encoding = &self.columns.encodings[index];
+            // What an index may serve goes first.
+            if let Some(cell) = cell
+                && let Some(plain) = self.plain(index, cell, |cell| old.bytes(cell))
+            {
+                sql.extend_from_slice(quote(&column.name).as_bytes());
+                sql.extend_from_slice(b"<=>");
+                sql.extend_from_slice(&plain);
+                sql.extend_from_slice(b" AND ");
+            }
             let name = match is_wide_set(column.kind, cell) {
                 true => as_number(&column.name),
                 false => comparable(column, encoding, self.is_json(column)),
@@ -285,6 +318,35 @@ impl<'a> Writer<'a> {
         sql.truncate(sql.len() - b" AND ".len());
         sql.extend_from_slice(b" LIMIT 1");
         Ok(())
+    }
+
+    /// A value as an index compares it, where the column is the first of an index and its own form of
+    /// [`comparable`] keeps the server from it. Whatever equals the value byte by byte equals this as well.
+    pub(crate) fn plain<'b>(
+        &self,
+        index: usize,
+        cell: Cell,
+        bytes: impl FnOnce(Cell) -> &'b [u8],
+    ) -> Option<Vec<u8>> {
+        let column = self.shape(index);
+        let target = self.context.target.column(&column.name)?;
+        let Cell::Bytes { .. } = cell else { return None };
+        let is_indexed = self.context.target.indexed.contains(&column.name.to_lowercase());
+        let bytes = bytes(cell);
+        if column.kind != ColumnKind::Text || !is_indexed || bytes.len() > PLAIN_BYTES_MAX {
+            return None;
+        }
+        let charset = match &self.columns.encodings[index] {
+            Encoding::AsIs => target.charset.clone()?,
+            Encoding::Introduced(charset) => charset.clone(),
+            Encoding::Json => return None,
+        };
+        // What is no text of its character set cannot be introduced as such.
+        if charset.starts_with("utf8") && std::str::from_utf8(bytes).is_err() {
+            return None;
+        }
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(format!("_{charset} X'{hex}'").into_bytes())
     }
 
     /// Adds multi-row statements, each as long as it should be.
@@ -338,7 +400,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    fn value<'b>(
+    pub(crate) fn value<'b>(
         &self,
         sql: &mut Vec<u8>,
         index: usize,
@@ -375,7 +437,7 @@ impl<'a> Writer<'a> {
         &self.work.shape.columns[index]
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}.{}", self.context.database, self.work.shape.table)
     }
 }

@@ -9,6 +9,8 @@ pub enum Expect {
     Success,
     /// To have matched exactly one row.
     OneRow,
+    /// To have changed exactly so many rows.
+    Rows(u64),
     /// To have raised no more than so many warnings.
     WarningsAtMost(u16),
     /// To have succeeded, after however many rows it had to look at.

@@ -26,6 +26,14 @@ const UNLIMITED: &str = "sql_safe_updates=0, sql_select_limit=184467440737095516
                          sql_big_selects=1";
 
 const CONNECT: Duration = Duration::from_secs(3);
+/// A session that says nothing for so long inside a transaction is of a worker that is frozen, or whose host or
+/// network is gone: the server rolls it back, and whoever has its partitions now goes on.
+/// That is the 20 here, in seconds.
+pub const BEGIN: &str = "SET SESSION wait_timeout=20;START TRANSACTION";
+/// The end of what [`BEGIN`] began: outside of a transaction a session may be silent for long.
+pub const COMMIT: &str = "COMMIT;SET SESSION wait_timeout=DEFAULT";
+/// The same, without the changes.
+pub const ROLLBACK: &str = "ROLLBACK;SET SESSION wait_timeout=DEFAULT";
 /// What follows the login.
 const SET_UP: Duration = Duration::from_secs(7);
 const ANSWER: Duration = Duration::from_secs(60);
@@ -58,6 +66,7 @@ pub struct Server {
 pub struct Session {
     conn: Conn,
     server: Server,
+    busy_with: Option<usize>,
 }
 
 // === impl Session ===
@@ -79,7 +88,7 @@ impl Session {
             max_allowed_packet: 1 << 20,
             charsets: Arc::default(),
         };
-        let mut session = Self { conn, server };
+        let mut session = Self { conn, server, busy_with: None };
         let set_up = async {
             session.reset().await?;
             session.learn().await
@@ -92,6 +101,21 @@ impl Session {
     /// What is known of the server.
     pub fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// Its number at the server, by which another session may end it.
+    pub fn id(&self) -> u32 {
+        self.conn.id()
+    }
+
+    /// Whose statement of a script is being run, or was when it was given up.
+    pub fn busy_with(&self) -> Option<usize> {
+        self.busy_with
+    }
+
+    /// What follows, up to the next script, is for this owner.
+    pub(crate) fn begins_for(&mut self, owner: usize) {
+        self.busy_with = Some(owner);
     }
 
     /// Brings every session variable back to what rows are written with; also ends a transaction.
@@ -109,7 +133,7 @@ impl Session {
                 "ROLLBACK; SET NAMES binary; \
                  SET SESSION sql_mode='{SQL_MODE}', time_zone='+00:00', foreign_key_checks=0, \
                  unique_checks=1, innodb_lock_wait_timeout=1, lock_wait_timeout=1, autocommit=1, \
-                 collation_server=DEFAULT, timestamp=DEFAULT, {COMPUTING}, {UNLIMITED} \
+                 collation_server=DEFAULT, timestamp=DEFAULT, wait_timeout=DEFAULT, {COMPUTING}, {UNLIMITED} \
                  /*!50708 , max_execution_time=0 */ \
                  /*M! , check_constraint_checks=0, sql_if_exists=0, max_statement_time=0 */; \
                  SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
@@ -167,7 +191,7 @@ impl Session {
         self.rows_within(operation, sql, ANSWER).await
     }
 
-    /// Begins a transaction with a question, in one round trip.
+    /// Begins a transaction with a question, in one round trip. It ends with [`COMMIT`] or [`ROLLBACK`].
     ///
     /// # Errors
     /// As of [`Session::rows`]; the transaction may have begun.
@@ -179,9 +203,10 @@ impl Session {
     where
         T: FromRow + Send + 'static,
     {
-        let sql = format!("START TRANSACTION;{sql}");
+        let sql = format!("{BEGIN};{sql}");
         let exchange = async {
             let mut results = self.conn.query_iter(sql).await?;
+            results.for_each(drop).await?;
             results.for_each(drop).await?;
             results.collect_and_drop::<Row>().await
         };
@@ -205,6 +230,21 @@ impl Session {
         T: FromRow + Send + 'static,
     {
         self.rows_within(operation, sql, QUICK).await
+    }
+
+    /// [`Session::rows`] of a statement that may have to read a whole table.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub async fn rows_slowly<T>(
+        &mut self,
+        operation: &'static str,
+        sql: &str,
+    ) -> Result<Vec<T>, SqlError>
+    where
+        T: FromRow + Send + 'static,
+    {
+        self.rows_within(operation, sql, RANGE).await
     }
 
     async fn rows_within<T>(
@@ -236,11 +276,13 @@ impl Session {
             let expected = packet.statements.clone().map(|at| script.expect(at));
             let limit = expected.fold(ANSWER, |limit, expect| match expect {
                 Expect::OneRow => limit.saturating_add(SCAN),
-                Expect::Slowly => limit.saturating_add(RANGE),
+                Expect::Slowly | Expect::Rows(_) => limit.saturating_add(RANGE),
                 Expect::Success | Expect::WarningsAtMost(_) | Expect::Holds(_) => limit,
             });
+            self.busy_with = script.owner(first);
+            let progress = Progress { done: &mut done, owner: &mut self.busy_with };
             let outcome =
-                timeout(limit, run_packet(&mut self.conn, script, &packet, &mut done)).await;
+                timeout(limit, run_packet(&mut self.conn, script, &packet, progress)).await;
             match outcome {
                 Err(_) => return Err(SqlError::Timeout { operation: OPERATION, after: limit }),
                 Ok(Err(Fault::Driver(error))) => {
@@ -252,6 +294,7 @@ impl Session {
                 Ok(Ok(())) => {}
             }
         }
+        self.busy_with = None;
         Ok(())
     }
 
@@ -306,17 +349,25 @@ enum Fault {
     Expectation(String),
 }
 
-/// Sends a packet and reads one answer per statement. `done` counts those before the one that failed.
+/// How far a packet has come.
+struct Progress<'a> {
+    /// Statements before the one that is run, or that failed.
+    done: &'a mut usize,
+    /// Whose that one is.
+    owner: &'a mut Option<usize>,
+}
+
 fn typed<T: FromRow>(operation: &'static str, rows: Vec<Row>) -> Result<Vec<T>, SqlError> {
     let rows = rows.into_iter().map(T::from_row_opt).collect::<Result<_, _>>();
     rows.map_err(|_| SqlError::unreadable(operation))
 }
 
+/// Sends a packet and reads one answer per statement.
 async fn run_packet(
     conn: &mut Conn,
     script: &Script,
     packet: &Packet<'_>,
-    done: &mut usize,
+    progress: Progress<'_>,
 ) -> Result<(), Fault> {
     let mut answers = conn.query_iter(packet.sql).await.map_err(Fault::Driver)?;
     let mut fault = None;
@@ -327,7 +378,8 @@ async fn run_packet(
         if let Some(earlier) = fault {
             return Err(Fault::Expectation(earlier));
         }
-        *done = index - packet.statements.start;
+        *progress.done = index - packet.statements.start;
+        *progress.owner = script.owner(index + 1);
         let (rows, expect) = (rows.map_err(Fault::Driver)?, script.expect(index));
         fault = disappointment(expect, affected, warnings).or_else(|| untruth(expect, rows));
     }
@@ -339,6 +391,9 @@ fn disappointment(expect: Expect, affected: u64, warnings: u16) -> Option<String
     match expect {
         Expect::OneRow if affected != 1 => Some(format!(
             "a change of a table without a primary key found {affected} rows that equal the old row, not 1"
+        )),
+        Expect::Rows(rows) if affected != rows => Some(format!(
+            "changes of a table without a primary key found {affected} rows that equal the old ones, not {rows}"
         )),
         Expect::WarningsAtMost(limit) if warnings > limit => Some(format!(
             "a row with {limit} empty ENUM values was stored with {warnings} warnings"

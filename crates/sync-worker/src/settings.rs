@@ -46,6 +46,8 @@ pub struct ShardSettings {
     pub opts: Opts,
     /// How many lanes.
     pub lanes: usize,
+    /// See [`crate::config::ShardConfig::budget_ms`].
+    pub budget: Duration,
     /// The database that holds the watermarks.
     pub bookkeeping: String,
     /// How devices lie side by side in it.
@@ -248,6 +250,9 @@ impl ShardConfig {
         if !(1..=64).contains(&self.lanes) {
             return Err(invalid(key("lanes"), "must be 1 to 64"));
         }
+        if !(100..=3_600_000).contains(&self.budget_ms) {
+            return Err(invalid(key("budget_ms"), "must be 100 to 3600000"));
+        }
         if !(self.weight.is_finite() && self.weight > 0.0) {
             return Err(invalid(key("weight"), "must be a number greater than 0"));
         }
@@ -259,6 +264,7 @@ impl ShardConfig {
             name: self.name.clone(),
             opts: self.opts()?,
             lanes: self.lanes,
+            budget: Duration::from_millis(self.budget_ms),
             bookkeeping: self.bookkeeping.clone(),
             layout: merged.map_or(Layout::SchemaPerDevice, |merged| {
                 Layout::Merged(Arc::new(Merged {

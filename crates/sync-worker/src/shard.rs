@@ -166,6 +166,23 @@ impl Shard {
         Ok(self.ask(&sql).await?.into_iter().map(|(_, watermark)| watermark).next())
     }
 
+    /// Ends a session of ours, whatever it is doing: what it has not committed is rolled back, and its locks are
+    /// free.
+    pub async fn end(&self, session: u32) {
+        let Ok(mut connection) = self.turn().await else { return };
+        let killer = match connection.take() {
+            Some(session) => Ok(session),
+            None => Session::connect(&self.settings.opts).await,
+        };
+        let Ok(mut killer) = killer else { return };
+        // It may have ended by itself.
+        let outcome =
+            killer.run_quickly("end a session", format!("KILL {session}").as_bytes()).await;
+        if outcome.is_ok() || outcome.is_err_and(|error| error.keeps_connection()) {
+            *connection = Some(killer);
+        }
+    }
+
     /// True when it answers.
     pub async fn is_reachable(&self) -> bool {
         let nobody = format!("{} LIMIT 0", watermark::select_parked(&self.settings.bookkeeping));

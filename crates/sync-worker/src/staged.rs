@@ -24,7 +24,7 @@ pub(crate) fn variable(side: Side, column: usize) -> String {
 
 /// True when a value of these columns of a row arrived in pieces.
 pub(crate) fn is_staged(row: &RowRef<'_>, side: Side, columns: &[usize]) -> bool {
-    columns.iter().any(|&column| matches!(cell(row, side, column), Some(Cell::Staged { .. })))
+    columns.iter().any(|&column| matches!(row.cell(side, column), Some(Cell::Staged { .. })))
 }
 
 /// Puts the staged values of a row together out of the table `pieces`.
@@ -42,7 +42,7 @@ pub(crate) fn assemble(
         count,
     };
     for &column in columns {
-        let Some(Cell::Staged { part, count }) = cell(row, side, column) else { continue };
+        let Some(Cell::Staged { part, count }) = row.cell(side, column) else { continue };
         let place = row.place(side).filter(|_| count > 0 && count <= PIECES_MAX);
         let place = place.ok_or_else(|| missing(count))?;
         let end = part.checked_add(u64::from(count)).ok_or_else(|| missing(count))?;
@@ -60,7 +60,7 @@ pub(crate) fn forget(
     script: &mut Script,
 ) {
     for &column in columns {
-        if let Some(Cell::Staged { .. }) = cell(row, side, column) {
+        if let Some(Cell::Staged { .. }) = row.cell(side, column) {
             let sql = format!("SET {}=NULL", variable(side, column));
             script.push(owner, Expect::Success, sql.as_bytes());
         }
@@ -96,11 +96,4 @@ fn one(
     }
     let sql = format!("SELECT {variable} IS NOT NULL");
     script.push(owner, Expect::Holds(TOO_LONG), sql.as_bytes());
-}
-
-fn cell(row: &RowRef<'_>, side: Side, column: usize) -> Option<Cell> {
-    match side {
-        Side::Image => row.image(column),
-        Side::Identity => row.identity(column),
-    }
 }

@@ -1,7 +1,7 @@
 //! A table as the target has it: what has to be known before rows can be written to it.
 
 use crate::merged::column::Type;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A table of a shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct TargetTable {
     /// The columns, in lower case, of UNIQUE indexes that tell rows apart as well: none of their columns
     /// can be NULL. Without a primary key, the log names one of them in its place.
     pub other_keys: Vec<Vec<String>>,
+    /// Columns, in lower case, that an index begins with.
+    pub indexed: BTreeSet<String>,
     /// It has a UNIQUE index besides the one that tells its rows apart.
     pub unique_secondary: bool,
 }

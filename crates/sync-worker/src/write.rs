@@ -1,12 +1,18 @@
 //! What passes do, as statements of one transaction.
 
 use crate::apply::{ApplyError, Target, Work, bookkeeping};
+use crate::classify::{Class, Subject, classify};
+use crate::keyless::Counts;
+use crate::likeness;
 use crate::literal::quoted;
 use crate::merged::{Layout, gather};
 use crate::net::TableWork;
 use crate::pass::Pass;
 use crate::plan::{self, Context, PlanError};
+use crate::render::Writer;
 use crate::script::{Expect, Script};
+use crate::session::Session;
+use crate::sql_error::SqlError;
 use crate::watermark::Parked;
 use std::sync::Arc;
 use tributary_schema::quote;
@@ -34,7 +40,7 @@ pub(crate) async fn all(
     let mut refused = Vec::new();
     for (owner, (work, pass)) in works.iter().zip(passes).enumerate() {
         let written = script.len();
-        if let Err(parked) = one(target, owner, work.device, pass, script).await? {
+        if let Err(parked) = one(target, owner, work, pass, script).await? {
             script.truncate(written);
             refused.push((owner, parked));
         }
@@ -46,10 +52,11 @@ pub(crate) async fn all(
 async fn one(
     target: &mut Target,
     owner: usize,
-    device: &DeviceId,
+    of: &Work<'_>,
     pass: &Pass<'_>,
     script: &mut Script,
 ) -> Result<Result<(), Parked>, ApplyError> {
+    let device = of.device;
     let generation = pass.watermark.as_ref().map_or(0, |watermark| watermark.shape_generation);
     if let Err(parked) = before(target, owner, device, pass, script) {
         return Ok(Err(parked));
@@ -59,7 +66,8 @@ async fn one(
             Ok(database) => database,
             Err(parked) => return Ok(Err(parked)),
         };
-        let table = Table { owner, database: &database, generation };
+        let in_sets = !of.one_by_one && pass.has_only(work);
+        let table = Table { owner, database: &database, generation, in_sets };
         if let Err(parked) = tables(target, table, &[work], script).await? {
             return Ok(Err(parked));
         }
@@ -77,13 +85,16 @@ pub(crate) struct Table<'a> {
     pub(crate) database: &'a str,
     /// See [`crate::catalog::Catalog::table`].
     pub(crate) generation: u64,
+    /// Many changes without a key may be made together. The shard's rows are counted before anything is written, so
+    /// nothing else of the transaction may be about the table.
+    pub(crate) in_sets: bool,
 }
 
 /// Adds changes of one table; those of several devices must be of one shape, and keyed. A table that is
 /// not as remembered is looked at once more.
 pub(crate) async fn tables(
     target: &mut Target,
-    Table { owner, database, generation }: Table<'_>,
+    Table { owner, database, generation, in_sets }: Table<'_>,
     works: &[&TableWork<'_>],
     script: &mut Script,
 ) -> Result<Result<(), Parked>, ApplyError> {
@@ -93,6 +104,7 @@ pub(crate) async fn tables(
     let Target { session, catalog, layout, .. } = &mut *target;
     let charsets = Arc::clone(&session.server().charsets);
     let bytes_max = session.statement_bytes_max();
+    let mariadb = session.server().mariadb;
     // Shared tables only grow, and they do with the statements of any device.
     let (generation, device_column) = match layout {
         Layout::SchemaPerDevice => (generation, None),
@@ -116,10 +128,24 @@ pub(crate) async fn tables(
                     charsets: &charsets,
                     pieces: &pieces,
                     device_column,
+                    mariadb,
                     statement_bytes: STATEMENT_BYTES.min(bytes_max),
                     statement_bytes_max: bytes_max,
                 };
-                plan::plan(works, context, script)
+                let together = match in_sets {
+                    true => together(session, first, context, script).await,
+                    false => Ok(Ok(false)),
+                };
+                let together = together.map_err(|source| ApplyError {
+                    source,
+                    subject: Subject::Device,
+                    owner: Some(owner),
+                    table: Some(format!("{database}.{table}")),
+                })?;
+                match together {
+                    Ok(false) => plan::plan(works, context, script),
+                    written => written.map(|_| ()),
+                }
             }
         };
         let Err(error) = planned else { return Ok(Ok(())) };
@@ -130,6 +156,36 @@ pub(crate) async fn tables(
             return Ok(Err(Parked { reason, remedy }));
         }
     }
+}
+
+/// Adds many changes of a table without a key as work on sets of rows; false when there are few, or the shard cannot
+/// do it.
+async fn together(
+    session: &mut Session,
+    work: &TableWork<'_>,
+    context: Context<'_>,
+    script: &mut Script,
+) -> Result<Result<bool, PlanError>, SqlError> {
+    let prepared = match plan::in_sets(work, context) {
+        Ok(Some(prepared)) => prepared,
+        Ok(None) => return Ok(Ok(false)),
+        Err(error) => return Ok(Err(error)),
+    };
+    let writer = Writer::new(prepared.work, context, &prepared.columns);
+    let mut counts = Counts::new();
+    session.begins_for(context.owner);
+    for question in prepared.bulk.questions(&writer) {
+        let rows = session.rows_slowly::<(Vec<u8>, u64)>("count equal rows", &question).await;
+        let rows = match rows {
+            // Not this way, then.
+            Err(error) if classify(&error, Subject::Device) == Class::Data => return Ok(Ok(false)),
+            rows => rows?,
+        };
+        for (digest, copies) in rows {
+            counts.extend(likeness::from_hex(&digest).map(|digest| (digest, copies)));
+        }
+    }
+    Ok(prepared.bulk.plan(&counts, &writer, script))
 }
 
 /// Adds what has to be there before a pass's rows: the pieces of large values, whose rows may come with a

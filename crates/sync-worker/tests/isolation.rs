@@ -172,3 +172,91 @@ async fn a_new_device_waits_while_a_shard_that_may_hold_it_is_away() {
     eventually(here, &select, &["0"]).await;
     worker.stop().await;
 }
+
+/// Sends the process a signal.
+fn signal(process: u32, name: &str) {
+    let status = std::process::Command::new("kill").args([name, &process.to_string()]).status();
+    assert!(status.expect("kill runs").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_freezes_inside_a_transaction_keeps_its_devices_for_a_moment_only() {
+    for flavour in Flavour::ALL {
+        let (nats, book, mysql) = (nats(), book(), server(flavour));
+        let shards = [("m", mysql.port())];
+        let frozen = worker::spawn(&setup("w", nats.url(), &shards, &book));
+        let client = connect(&nats).await;
+        let mut device = Device::new(&unique("dev"));
+        device.ddl(SIMPLE);
+        publish(&client, &device.id.clone(), device.seal()).await;
+        eventually(&mysql, &select(&device.id), &[]).await;
+        let mut holder = shard::connect(&mysql, &book).await;
+        let row_of = format!("SELECT * FROM {book}.watermark WHERE device_id='{}'", device.id);
+        let (lock, look) = (format!("{row_of} FOR UPDATE"), format!("{row_of} FOR UPDATE NOWAIT"));
+        // It freezes while it waits for the lock, and has it from then on.
+        let waits =
+            "SELECT COUNT(*) > 0 FROM information_schema.innodb_trx WHERE trx_state='LOCK WAIT'";
+        for id in 1.. {
+            run(&mut holder, "START TRANSACTION").await;
+            while holder.session.rows::<mysql_async::Row>("test", &lock).await.is_err() {}
+            device.insert(&simple("t"), row(id, "x"));
+            publish(&client, &device.id.clone(), device.seal()).await;
+            eventually(&mysql, waits, &["1"]).await;
+            signal(frozen.child.pid(), "-STOP");
+            run(&mut holder, "ROLLBACK; START TRANSACTION").await;
+            if holder.session.rows::<mysql_async::Row>("test", &look).await.is_err() {
+                break;
+            }
+            // It had given up a moment before.
+            run(&mut holder, "ROLLBACK").await;
+            signal(frozen.child.pid(), "-CONT");
+        }
+        run(&mut holder, "ROLLBACK").await;
+        let other = start(&setup("v", nats.url(), &shards, &book)).await;
+        device.insert(&simple("t"), row(100_000, "the other"));
+        publish(&client, &device.id.clone(), device.seal()).await;
+        let last = format!("SELECT v FROM `{}__app`.t WHERE id=100000", device.id);
+        eventually(&mysql, &last, &["the other"]).await;
+        other.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_makes_the_shard_compute_delays_no_other_of_its_lane() {
+    let (nats, book) = (nats(), book());
+    let mysql = server(Flavour::MySql);
+    let worker = worker::spawn(&setup("w", nats.url(), &[("m", mysql.port())], &book));
+    let client = connect(&nats).await;
+    let mut devices: Vec<Device> = (0..8).map(|_| Device::new(&unique("dev"))).collect();
+    for device in &mut devices {
+        device.ddl(SIMPLE);
+        publish(&client, &device.id.clone(), device.seal()).await;
+        eventually(&mysql, &select(&device.id), &[]).await;
+    }
+    // As a generated column of a device may: a row that takes the shard an hour.
+    let slow = devices[0].id.clone();
+    let mut someone = shard::connect(&mysql, &book).await;
+    let trigger = format!(
+        "CREATE TRIGGER `{slow}__app`.s BEFORE INSERT ON `{slow}__app`.t FOR EACH ROW SET @slept=SLEEP(3600)"
+    );
+    run(&mut someone, &trigger).await;
+    let slow_at_work =
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE state='User sleep'";
+    for device in &mut devices {
+        device.insert(&simple("t"), row(1, "x"));
+        publish(&client, &device.id.clone(), device.seal()).await;
+    }
+    for device in &devices[1..] {
+        eventually(&mysql, &select(&device.id), &["1|x"]).await;
+    }
+    // It is at it again, on its own.
+    eventually(&mysql, slow_at_work, &["1"]).await;
+    for device in &mut devices[1..] {
+        device.insert(&simple("t"), row(2, "y"));
+        publish(&client, &device.id.clone(), device.seal()).await;
+    }
+    for device in &devices[1..] {
+        eventually(&mysql, &select(&device.id), &["1|x", "2|y"]).await;
+    }
+    drop(worker);
+}

@@ -7,6 +7,7 @@ mod examples;
 mod faults;
 mod fleet;
 mod isolation;
+mod keyless;
 mod lab;
 mod large;
 mod merged;

@@ -149,3 +149,20 @@ async fn a_device_that_two_shards_hold_is_not_touched() {
     }
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_shard_takes_parks_its_device_and_halts_no_shard() {
+    let (nats, book, mysql) = (nats(), book(), shard::server(Flavour::MySql));
+    let worker = start(&setup("w", nats.url(), &[("m", mysql.port())], &book)).await;
+    let client = connect(&nats).await;
+    let (mut device, mut other) = (Device::new(&unique("dev")), Device::new(&unique("dev")));
+    device.ddl("CREATE DATABASE `x `");
+    publish(&client, &device.id.clone(), device.seal()).await;
+    let parked = |reply: &HeartbeatReply| matches!(&reply.directive, Some(Directive::Parked { reason }) if reason.contains("1102"));
+    heartbeat_until(&client, &device.id, 1, Some(device.end()), parked).await;
+    other.ddl(SIMPLE);
+    other.insert(&simple("t"), row(1, "x"));
+    publish(&client, &other.id.clone(), other.seal()).await;
+    eventually(mysql, &format!("SELECT id, v FROM `{}__app`.t", other.id), &["1|x"]).await;
+    worker.stop().await;
+}

@@ -72,7 +72,7 @@ pub(crate) async fn settle(
 }
 
 pub(crate) fn work<'a>(device: &'a DeviceId, batches: &[&'a Batch]) -> Work<'a> {
-    Work { device, batches: batches.to_vec(), park: None, must_exist: false }
+    Work { device, batches: batches.to_vec(), park: None, must_exist: false, one_by_one: false }
 }
 
 /// What [`settle`] returns for a device that must not be parked.

@@ -3,6 +3,7 @@
 mod catchup;
 mod fanin;
 mod json;
+mod keyless;
 mod latency;
 mod link;
 mod pair;
@@ -23,6 +24,7 @@ use tributary_testkit::stack::{Device, Service};
 Examples:
   cargo xtask bench catchup --backlog tx20 --rounds 1 --scale 0.1
   cargo xtask bench fanin --devices 200
+  cargo xtask bench keyless
   cargo xtask bench latency
   cargo xtask bench latency --samples 500 --json
   cargo xtask bench link --rate 16
@@ -37,6 +39,7 @@ pub(crate) struct Arguments {
 enum Bench {
     Catchup(catchup::Arguments),
     Fanin(fanin::Arguments),
+    Keyless(keyless::Arguments),
     Latency(latency::Arguments),
     Link(link::Arguments),
     Sizes(sizes::Arguments),
@@ -48,6 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.bench {
         Bench::Catchup(arguments) => catchup::run(arguments),
         Bench::Fanin(arguments) => fanin::run(arguments),
+        Bench::Keyless(arguments) => keyless::run(arguments),
         Bench::Latency(arguments) => latency::run(arguments),
         Bench::Link(arguments) => link::run(arguments),
         Bench::Sizes(arguments) => sizes::run(arguments),

@@ -50,6 +50,11 @@ const READY: Duration = Duration::from_secs(60);
 impl Pair {
     /// Starts the servers, all durable and with the same settings; nobody follows yet.
     pub(super) async fn new(target_binlog: bool) -> Result<Self> {
+        Self::with_neighbours(target_binlog, 0).await
+    }
+
+    /// The same, with more devices, which only Tributary follows and from the beginning. All share one lane.
+    pub(super) async fn with_neighbours(target_binlog: bool, neighbours: usize) -> Result<Self> {
         let mut targets: Vec<&str> = [&ALL_SERVERS[..], &TARGETS].concat();
         targets.extend(target_binlog.then_some(TARGET_BINLOG));
         let targets: Vec<String> = targets.into_iter().map(str::to_owned).collect();
@@ -60,8 +65,10 @@ impl Pair {
             heartbeat_seconds: 10.0,
             device_arguments: ALL_SERVERS.map(str::to_owned).to_vec(),
             shard_arguments: targets.clone(),
-            ..StackOptions::new(&[Flavour::MySql], stack::built_binaries()?)
+            ..StackOptions::new(&vec![Flavour::MySql; 1 + neighbours], stack::built_binaries()?)
         };
+        let lanes = if neighbours > 0 { 1 } else { options.lanes };
+        let options = StackOptions { lanes, ..options };
         let mut stack = Stack::start(&options)?;
         stack.ready(READY).await?;
         let replica = Replica::new(&stack.devices[0], &targets).await?;

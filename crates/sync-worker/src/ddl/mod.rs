@@ -24,6 +24,7 @@ use crate::ddl::fingerprint::Fingerprint;
 use crate::mapping;
 use crate::merged::{Layout, carry, reconcile};
 use crate::pass::{Barrier, Task};
+use crate::session::{BEGIN, COMMIT, ROLLBACK};
 use crate::sql_error::SqlError;
 use crate::watermark::{self, Intent, Parked, Watermark};
 use tributary_schema::{DdlKind, quote};
@@ -176,7 +177,7 @@ pub async fn begin(
     };
     let Task::Run(order) = &barrier.task else {
         // The steps of a snapshot say what is to be, and may be repeated: they need no note.
-        end(target, b"ROLLBACK").await?;
+        end(target, ROLLBACK).await?;
         return Ok(Begun::Run);
     };
     let objects = fingerprint::objects(&order.ddl, &order.statement.database, device);
@@ -186,7 +187,7 @@ pub async fn begin(
     let noted = noted.and_then(|intent| Fingerprint::parse(&intent.fingerprint));
     // Items of a snapshot have places at which a statement of the log may follow instead, after a restart.
     if let Some(noted) = noted.filter(|noted| noted.is_of_the_same(&now)) {
-        end(target, b"ROLLBACK").await?;
+        end(target, ROLLBACK).await?;
         return Ok(fingerprint::compare(&order.ddl, &noted, &now));
     }
     row.intent = Some(Intent { position: barrier.before, fingerprint: now.to_text() });
@@ -241,7 +242,7 @@ async fn lock_row(
     device: &DeviceId,
     barrier: &Barrier<'_>,
 ) -> Result<Option<Watermark>, DdlError> {
-    let begin = target.session.run("begin", b"START TRANSACTION").await;
+    let begin = target.session.run("begin", BEGIN.as_bytes()).await;
     begin.map_err(DdlError::Bookkeeping)?;
     let sql = watermark::select(&target.database, &[device], true);
     let rows = target.session.rows("lock the watermark", &sql).await;
@@ -249,7 +250,7 @@ async fn lock_row(
     let here = |row: &Watermark| row.position == barrier.before && row.parked.is_none();
     let row = rows.into_iter().map(|(_, row)| row).find(here);
     if row.is_none() {
-        end(target, b"ROLLBACK").await?;
+        end(target, ROLLBACK).await?;
     }
     Ok(row)
 }
@@ -257,11 +258,11 @@ async fn lock_row(
 async fn store(target: &mut Target, device: &DeviceId, row: &Watermark) -> Result<(), DdlError> {
     let sql = watermark::store(&target.database, false, &[(device, row)]);
     target.session.run("move the watermark", &sql).await.map_err(DdlError::Bookkeeping)?;
-    end(target, b"COMMIT").await
+    end(target, COMMIT).await
 }
 
-async fn end(target: &mut Target, how: &[u8]) -> Result<(), DdlError> {
-    target.session.run("end the transaction", how).await.map_err(DdlError::Bookkeeping)
+async fn end(target: &mut Target, how: &str) -> Result<(), DdlError> {
+    target.session.run("end the transaction", how.as_bytes()).await.map_err(DdlError::Bookkeeping)
 }
 
 /// The name of a device's database at the target. Too long a name was refused before.

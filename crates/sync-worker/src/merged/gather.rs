@@ -26,9 +26,10 @@ pub(crate) async fn all(
         }
     }
     let Some(lots) = lots(merged, passes) else { return Ok(false) };
-    for Lot { owner, database, works } in lots {
-        let table = Table { owner, database: &database, generation: 0 };
-        if write::tables(target, table, &works, script).await?.is_err() {
+    for Lot { owner, database, works: of, is_only } in lots {
+        let in_sets = is_only && !works[owner].one_by_one;
+        let table = Table { owner, database: &database, generation: 0, in_sets };
+        if write::tables(target, table, &of, script).await?.is_err() {
             return Ok(false);
         }
     }
@@ -44,6 +45,8 @@ struct Lot<'a, 'b> {
     owner: usize,
     database: String,
     works: Vec<&'a TableWork<'b>>,
+    /// Nothing else of the device is about the table.
+    is_only: bool,
 }
 
 /// Rows can share a statement when their table has the same name and the same columns.
@@ -57,13 +60,8 @@ fn lots<'a, 'b>(merged: &Merged, passes: &'a [Pass<'b>]) -> Option<Vec<Lot<'a, '
         for work in &pass.tables {
             let shape = work.shape;
             let database = merged.database(&shape.database).ok()?;
-            let is_only = || {
-                let name = |of: &TableWork<'_>| {
-                    (&of.shape.table, &of.shape.database) == (&shape.table, &shape.database)
-                };
-                pass.tables.iter().filter(|other| name(other)).count() == 1
-            };
-            if matches!(work.changes, Changes::Keyed(_)) && is_only() {
+            let is_only = pass.has_only(work);
+            if matches!(work.changes, Changes::Keyed(_)) && is_only {
                 let alike =
                     (database.clone(), shape.table.as_str(), &shape.columns[..], work.identity);
                 if let Some(at) = open.get(&alike) {
@@ -72,7 +70,7 @@ fn lots<'a, 'b>(merged: &Merged, passes: &'a [Pass<'b>]) -> Option<Vec<Lot<'a, '
                 }
                 open.insert(alike, lots.len());
             }
-            lots.push(Lot { owner, database, works: vec![work] });
+            lots.push(Lot { owner, database, works: vec![work], is_only });
         }
     }
     Some(lots)

@@ -37,6 +37,8 @@ pub struct StackOptions {
     pub heartbeat_seconds: f64,
     /// Seconds after which a dead worker's partitions are taken over.
     pub lease_ttl_seconds: u64,
+    /// Lanes of each shard.
+    pub lanes: usize,
     /// Uncompressed bytes in a batch, at the most.
     pub batch_bytes: usize,
     /// `publish.credit_mib`; 0 for a cloud that never says what is applied.
@@ -106,6 +108,7 @@ impl StackOptions {
             binaries,
             heartbeat_seconds: 1.0,
             lease_ttl_seconds: 4,
+            lanes: 4,
             batch_bytes: 768 << 10,
             credit_mib: 256,
             publisher_sections: String::new(),
@@ -434,9 +437,10 @@ fn worker(
     for shard in shards {
         let _ = writeln!(
             text,
-            "[[shards]]\nname = \"{}\"\nhost = \"127.0.0.1\"\nport = {}\nuser = \"tributary\"\npassword = \"tributary\"",
+            "[[shards]]\nname = \"{}\"\nhost = \"127.0.0.1\"\nport = {}\nuser = \"tributary\"\npassword = \"tributary\"\nlanes = {}",
             shard.name,
-            shard.server.port()
+            shard.server.port(),
+            options.lanes
         );
     }
     let name = format!("worker-{n}");

@@ -1,0 +1,7 @@
+USE lk;
+DELETE FROM log WHERE i < 400;
+DELETE FROM log WHERE i BETWEEN 400 AND 450 LIMIT 60;
+UPDATE log SET g = g + 1, tx = CONCAT(tx, '!'), z = 'new' WHERE i BETWEEN 600 AND 800;
+DELETE FROM log WHERE i BETWEEN 700 AND 750;
+INSERT INTO log (i, ch) SELECT n, 'after' FROM d;
+UPDATE log SET i = i + 1 WHERE ch = 'after';

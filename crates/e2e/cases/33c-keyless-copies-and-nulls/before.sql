@@ -1,0 +1,8 @@
+CREATE DATABASE lc; USE lc;
+CREATE TABLE d (n INT PRIMARY KEY); INSERT INTO d VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9);
+CREATE TABLE v (t VARCHAR(9)) CHARACTER SET utf8mb4; INSERT INTO v VALUES ('a'),('A'),('a '),('ä'),(''),(NULL);
+CREATE TABLE log (t VARCHAR(9), n INT NULL, x DOUBLE, INDEX (t(2)), INDEX (n)) CHARACTER SET utf8mb4;
+INSERT INTO log SELECT v.t, NULLIF(a.n, 0), b.n / 10 FROM v, d a, d b;
+INSERT INTO log SELECT * FROM log; INSERT INTO log SELECT * FROM log;
+CREATE TABLE one (t VARCHAR(9), u INT, UNIQUE (u)) CHARACTER SET utf8mb4;
+INSERT INTO one SELECT v.t, NULL FROM v, d a, d b; INSERT INTO one SELECT 'u', a.n*10+b.n FROM d a, d b;
