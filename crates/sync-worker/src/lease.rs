@@ -39,7 +39,7 @@ pub struct Held {
 /// [`LeaseError`].
 pub async fn read(leases: &Store, partition: u32) -> Result<Held, LeaseError> {
     let entry = leases.entry(key(partition)).await.map_err(failed("read a lease"))?;
-    Ok(entry.map_or_else(Held::free, Held::from_entry))
+    Ok(entry.map_or_else(Held::free, |entry| Held::from_entry(&entry)))
 }
 
 /// Writes a lease if it is still at `revision`. `None` when someone else was faster.
@@ -68,7 +68,7 @@ impl Held {
         Self { lease: Lease { owner: None, generation: 0 }, revision: 0, is_unreadable: false }
     }
 
-    fn from_entry(entry: kv::Entry) -> Self {
+    fn from_entry(entry: &kv::Entry) -> Self {
         let (lease, is_unreadable) = match entry.operation {
             Operation::Put => match serde_json::from_slice(&entry.value) {
                 Ok(lease) => (lease, false),
