@@ -41,7 +41,7 @@ async fn a_shard_that_ends_statements_or_knows_no_zones_is_told_what_mends_it() 
             &mut admin,
             "INSERT INTO mysql.time_zone (Time_zone_id, Use_leap_seconds) VALUES (900, 'N'); \
              INSERT INTO mysql.time_zone_name (Name, Time_zone_id) VALUES ('Europe/Berlin', 900); \
-             INSERT INTO mysql.time_zone_transition_type (Time_zone_id, Transition_type_id, Offset, Is_DST, \
+             INSERT INTO mysql.time_zone_transition_type (Time_zone_id, Transition_type_id, `Offset`, Is_DST, \
              Abbreviation) VALUES (900, 0, 3600, 0, 'CET')",
         )
         .await;

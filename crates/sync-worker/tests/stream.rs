@@ -97,11 +97,18 @@ async fn a_message_that_is_no_batch_parks_only_its_device() {
     let worker = start(&setup("w", nats.url(), &[("m", mysql.port())], &book)).await;
     let client = connect(&nats).await;
     let id: DeviceId = unique("bad").parse().expect("valid");
-    publish(&client, &id, b"TRBnonsense".to_vec()).await;
+    publish(&client, &id, b"TRB\x01nonsense".to_vec()).await;
     heartbeat_until(&client, &id, 1, None, |reply| {
-        matches!(&reply.directive, Some(Directive::Parked { reason }) if reason.contains("not a batch"))
+        matches!(&reply.directive, Some(Directive::Parked { reason }) if reason.contains("cannot be read"))
     })
     .await;
+    // What is not even the beginning of a batch is dropped, and the device goes on.
+    let mut device = Device::new(&unique("odd"));
+    publish(&client, &device.id.clone(), br#"{"stream":"CHANGES","seq":7}"#.to_vec()).await;
+    device.ddl(SIMPLE);
+    device.insert(&simple("t"), row(1, "x"));
+    publish(&client, &device.id.clone(), device.seal()).await;
+    eventually(mysql, &select(&device.id), &["1|x"]).await;
     // A batch of another device, published under this one's subject.
     let (victim, liar) = (Device::new(&unique("victim")), unique("liar"));
     let mut victim = victim;
