@@ -53,12 +53,12 @@ pub enum Verdict {
 
 /// Looks at NATS and at every shard.
 pub async fn check(settings: &Settings) -> Vec<Finding> {
-    let (nats, made) = of_nats(settings).await;
+    let (nats, made) = Box::pin(of_nats(settings)).await;
     let mut findings = vec![nats];
     if let Some(made) = made {
-        findings.extend(fleet::look(settings, &made).await);
+        findings.extend(Box::pin(fleet::look(settings, &made)).await);
     }
-    findings.extend(check_shards(&settings.shards).await);
+    findings.extend(Box::pin(check_shards(&settings.shards)).await);
     findings
 }
 
