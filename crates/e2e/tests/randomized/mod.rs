@@ -10,11 +10,14 @@
 //! begins like that again, and a part of the deaths takes the log away: then everything is copied anew
 //! while it is written to, altered and killed.
 //!
+//! At the end each seed cuts a device's power, and its log ([`power`]).
+//!
 //! `TRIBUTARY_SEED` is the first seed, `TRIBUTARY_SEEDS` how many; `TRIBUTARY_KINDS` which kinds of tables and
 //! statements they have beside the usual ones ([`kinds`]).
 
 mod alter;
 mod kinds;
+mod power;
 mod writer;
 
 use crate::lab::{DEADLINE, all_equal, arrived, options, progress, seed, workloads};
@@ -85,7 +88,15 @@ async fn copies_end_equal() -> Result<()> {
             .with_context(|| format!("TRIBUTARY_SEED={seed} TRIBUTARY_SEEDS=1"))?;
         println!("seed {seed}: {said}, {:.1} s", began.elapsed().as_secs_f32());
     }
-    all_equal(&stack, background).await
+    all_equal(&stack, background).await?;
+    // Alone: the applications beside do not live through it.
+    for seed in seeds() {
+        let said = power::cut(&mut stack, seed)
+            .await
+            .with_context(|| format!("TRIBUTARY_SEED={seed} TRIBUTARY_SEEDS=1, power"))?;
+        println!("seed {seed}: {said}");
+    }
+    Ok(())
 }
 
 async fn one_seed(stack: &mut Stack, seed: u64, kinds: &[Kind]) -> Result<String> {
