@@ -218,6 +218,19 @@ fn snapshot() -> Seal {
     b.seal().expect("seals")
 }
 
+/// A mark whose resume point says what stands before it.
+fn anchor() -> Seal {
+    let mut b = builder(START, 1 << 20);
+    b.mark(at(5000), None);
+    b.resume_at(Resume {
+        position: at(5000),
+        gtid: Some("0-1-77".into()),
+        anchor: Some(Anchor { file: 12, begin: 4700, end: 5000, crc32: 0x89ab_cdef }),
+        ..Resume::default()
+    });
+    b.seal().expect("seals")
+}
+
 pub(crate) fn batches() -> Vec<(&'static str, Seal)> {
     let [first, second] = cut();
     vec![
@@ -230,6 +243,7 @@ pub(crate) fn batches() -> Vec<(&'static str, Seal)> {
         ("cut-2", second),
         ("pieces", pieces()),
         ("snapshot", snapshot()),
+        ("anchor", anchor()),
     ]
 }
 

@@ -1,0 +1,13 @@
+SET NAMES utf8mb4;
+CREATE DATABASE c01b;
+USE c01b;
+CREATE TABLE first_bytes (b BLOB, c CHAR(10) CHARACTER SET latin1, v VARBINARY(9), id INT PRIMARY KEY, w BINARY(4), g CHAR(20) CHARACTER SET gbk, x LONGBLOB);
+CREATE TABLE keyless (a VARBINARY(9), b BINARY(3), c CHAR(30) CHARACTER SET utf8mb4, d TINYBLOB);
+CREATE TABLE members (id INT PRIMARY KEY, b BLOB, e ENUM('a','ä') CHARACTER SET latin1, s SET('汉','字') CHARACTER SET gbk, c CHAR(5) CHARACTER SET latin1, f ENUM('a','b') CHARACTER SET latin1);
+INSERT INTO first_bytes VALUES (X'00', 'ä', X'FF00', 1, X'01', '汉', NULL), (NULL, '', X'', 2, X'', '', X'00');
+INSERT INTO keyless VALUES (X'00', X'01', '🚲', X''), (NULL, NULL, 'x', NULL), (X'20', X'', '', X'20');
+INSERT INTO members VALUES (1, X'00', 'ä', '汉,字', 'é', 'b'), (2, NULL, NULL, '', '', NULL);
+UPDATE first_bytes SET c = 'z', g = '字' WHERE id = 1;
+UPDATE keyless SET c = 'y' WHERE c = 'x';
+DELETE FROM keyless WHERE c = '';
+UPDATE members SET c = 'ß', s = '字' WHERE id = 2;
