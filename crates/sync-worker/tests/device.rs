@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use tributary_wire::{
-    Batch, BatchBuilder, Chunk, ColumnBuffer, ColumnKind, ColumnShape, DeviceId, Header, Item,
-    Limits, Op, Position, Pushed, Resume, SnapshotCursor, Statement, TableColumns, TableShape,
+    Anchor, Batch, BatchBuilder, Chunk, ColumnBuffer, ColumnKind, ColumnShape, DeviceId, Header,
+    Item, Limits, Op, Position, Pushed, Resume, SnapshotCursor, Statement, TableColumns,
+    TableShape,
 };
 
 /// A value of a row, as the wire has it.
@@ -87,6 +88,9 @@ pub(crate) fn row(id: i64, v: &str) -> Vec<Value> {
     vec![int(id), text(v)]
 }
 
+/// What every batch says that stands before its resume point.
+pub(crate) const ANCHOR: Anchor = Anchor { file: 1, begin: 4, end: 5 << 32, crc32: u32::MAX };
+
 pub(crate) fn decode(message: &[u8]) -> Batch {
     Batch::decode(message, &Limits::default()).expect("decodes")
 }
@@ -98,7 +102,7 @@ impl Device {
 
     pub(crate) fn with_source(id: &str, source: &str, run: u64) -> Self {
         let prev = Position::beginning(1);
-        let resume = Resume { position: prev, gtid: None, ..Resume::default() };
+        let resume = Resume { position: prev, anchor: Some(ANCHOR), ..Resume::default() };
         Self::on_server(id, source, "9.7.0", run, resume, prev)
     }
 
