@@ -11,11 +11,12 @@ const ORIGIN: &str = "environment variable ";
 
 /// Variables that begin with the prefix and are no settings of a service: they belong to the tools of
 /// the workspace, to the command line and to the log.
-pub const OTHER_VARIABLES: [&str; 10] = [
+pub const OTHER_VARIABLES: [&str; 11] = [
     "TRIBUTARY_CACHE",
     "TRIBUTARY_CASES",
     "TRIBUTARY_CONFIG",
     "TRIBUTARY_DEBIAN_MIRROR",
+    "TRIBUTARY_KINDS",
     "TRIBUTARY_LOG",
     "TRIBUTARY_MARIADBD",
     "TRIBUTARY_MYSQLD",
