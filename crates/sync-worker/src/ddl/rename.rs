@@ -70,11 +70,14 @@ fn name((database, table): &Place) -> String {
     format!("{}.{}", quote(database), quote(table))
 }
 
+/// Whether there is one of that name, in capitals or not: a device that folds names has none by the other.
 async fn exists(session: &mut Session, (database, table): &Place) -> Result<bool, SqlError> {
-    let mut sql = b"SELECT 1 FROM information_schema.tables WHERE table_schema=".to_vec();
+    let mut sql =
+        b"SELECT 1 FROM information_schema.tables WHERE LOWER(table_schema)=LOWER(".to_vec();
     crate::literal::quoted(&mut sql, database.as_bytes());
-    sql.extend_from_slice(b" AND table_name=");
+    sql.extend_from_slice(b") AND LOWER(table_name)=LOWER(");
     crate::literal::quoted(&mut sql, table.as_bytes());
+    sql.push(b')');
     let sql = String::from_utf8_lossy(&sql).into_owned();
     let rows: Vec<u8> = session.rows("look for a table that is renamed", &sql).await?;
     Ok(!rows.is_empty())
