@@ -70,15 +70,23 @@ fn name((database, table): &Place) -> String {
     format!("{}.{}", quote(database), quote(table))
 }
 
-/// Whether there is one of that name, in capitals or not: a device that folds names has none by the other.
+/// Whether there is one of that name, or one that differs from it in capitals alone: such a statement is run, and
+/// parks the device if the target tells the two apart.
 async fn exists(session: &mut Session, (database, table): &Place) -> Result<bool, SqlError> {
-    let mut sql =
-        b"SELECT 1 FROM information_schema.tables WHERE LOWER(table_schema)=LOWER(".to_vec();
-    crate::literal::quoted(&mut sql, database.as_bytes());
-    sql.extend_from_slice(b") AND LOWER(table_name)=LOWER(");
-    crate::literal::quoted(&mut sql, table.as_bytes());
-    sql.push(b')');
-    let sql = String::from_utf8_lossy(&sql).into_owned();
+    let quoted = |text: &str| {
+        let mut sql = Vec::new();
+        crate::literal::quoted(&mut sql, text.as_bytes());
+        String::from_utf8_lossy(&sql).into_owned()
+    };
+    let sql = format!(
+        "SELECT 1 FROM information_schema.tables WHERE (table_schema={} AND table_name={}) \
+         OR (LOWER(table_schema)={} AND LOWER(table_name)={})",
+        quoted(database),
+        quoted(table),
+        // Not with LOWER(): literals are bytes here, which it leaves as they are.
+        quoted(&database.to_lowercase()),
+        quoted(&table.to_lowercase())
+    );
     let rows: Vec<u8> = session.rows("look for a table that is renamed", &sql).await?;
     Ok(!rows.is_empty())
 }
