@@ -10,7 +10,7 @@ use mysql_async::Row;
 
 mod caches;
 mod fleet;
-mod server;
+mod zones;
 
 /// The least that a row of a device may need.
 const PACKET_BYTES_MIN: usize = 64 << 20;
@@ -136,8 +136,7 @@ async fn of_shard(subject: &str, session: &mut Session, findings: &mut Vec<Findi
     add("privileges", privileges(session).await);
     add("lower_case_table_names", names(session).await);
     add("time zone", time_zone(session).await);
-    add("zones", server::zones(session).await);
-    add("limits", server::limits(session).await);
+    add("zones", zones::look(session).await);
     add("character sets", character_sets(session).await);
     add("definitions", definitions(session).await);
     add("table caches", caches::look(session).await);

@@ -17,23 +17,11 @@ async fn verdict(settings: &tributary_sync_worker::Settings, subject: &str) -> (
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shard_that_ends_statements_or_knows_no_zones_is_told_what_mends_it() {
-    for (flavour, variable, limit) in
-        [(Flavour::MySql, "max_execution_time", 1500), (Flavour::MariaDb, "max_statement_time", 3)]
-    {
+async fn a_shard_that_knows_no_zones_is_told_until_it_does() {
+    for flavour in Flavour::ALL {
         let (nats, book, server) = (nats(), book(), server(flavour));
         let settings = worker::settings(&setup("w", nats.url(), &[("m", server.port())], &book));
         let mut admin = shard::connect(&server, &book).await;
-        let (good, text) = verdict(&settings, ", limits").await;
-        assert!(good, "{flavour}: {text}");
-        run(&mut admin, &format!("SET GLOBAL {variable} = {limit}")).await;
-        let (good, text) = verdict(&settings, ", limits").await;
-        assert!(!good && text.contains(&format!("{variable} is {limit}")), "{flavour}: {text}");
-        let statement =
-            text.split("; ").find(|part| part.starts_with("SET ")).expect("a statement");
-        run(&mut admin, statement.split(", ").next().unwrap_or_default()).await;
-        let (good, text) = verdict(&settings, ", limits").await;
-        assert!(good, "{flavour}: {text}");
         let (good, text) = verdict(&settings, ", zones").await;
         assert!(!good && text.contains("mysql_tzinfo_to_sql"), "{flavour}: {text}");
         // What that program would write, for the one zone.
