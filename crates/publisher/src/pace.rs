@@ -44,9 +44,9 @@ pub const BYTES_MAX: usize = 4 << 20;
 /// So much goes at once whatever the link: messages have a size of their own, and small batches compress badly.
 const BYTES_MIN: usize = 8 << 10;
 /// The same before the first acknowledgement has shown anything.
-const BYTES_AT_FIRST: usize = 32 << 10;
+const BYTES_AT_FIRST: usize = 16 << 10;
 /// A batch before compression, before anything is known, and at the least.
-const BODY_BYTES_AT_FIRST: usize = 64 << 10;
+const BODY_BYTES_AT_FIRST: usize = 32 << 10;
 const BODY_BYTES_MIN: usize = 16 << 10;
 /// What is sent ahead takes the link so long, far longer than a signal to a satellite; a batch takes half of it.
 const AHEAD_SECONDS: f64 = 5.0;

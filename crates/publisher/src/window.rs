@@ -363,7 +363,7 @@ mod tests {
     fn what_is_sent_again_waits_for_room_as_well_and_keeps_its_order() {
         let mut window = window(8);
         for end in 1..=3 {
-            window.push(Seal { message: vec![0; 20 << 10], ..seal(end) });
+            window.push(Seal { message: vec![0; 10 << 10], ..seal(end) });
         }
         let first = send(&mut window);
         assert_eq!(first.len(), 2, "nothing is known of the link");

@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 
 const READY: Duration = Duration::from_secs(60);
 /// A row takes about so many bytes of a message.
-const ROW_BYTES: u64 = 24;
+const ROW_BYTES: u64 = 8;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Measures each rate with services of its own.
