@@ -119,6 +119,7 @@ async fn any_changes_of_rows_that_look_alike_leave_as_many_of_each_as_the_device
 fn kinds(n: i64) -> Vec<(ColumnShape, &'static str, Value)> {
     let of = |name, kind| column(name, kind);
     let scaled = |name, kind, scale| ColumnShape { scale, ..column(name, kind) };
+    let unsigned = |name| ColumnShape { unsigned: true, ..column(name, ColumnKind::Integer) };
     let latin = ColumnShape { collation: 8, ..column("l", ColumnKind::Text) };
     let datetime = (((2024 * 13 + 1 + n % 12) << 5 | (1 + n % 28)) << 17 | (n % 24) << 12) << 24;
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
@@ -126,8 +127,8 @@ fn kinds(n: i64) -> Vec<(ColumnShape, &'static str, Value)> {
     #[expect(clippy::cast_possible_truncation, reason = "a FLOAT")]
     let small = real as f32 * 1e-9;
     vec![
-        (of("i", ColumnKind::Integer), "INT(8) ZEROFILL", int(n)),
-        (of("u", ColumnKind::Integer), "BIGINT UNSIGNED", Value::UInt(u64::MAX - n as u64)),
+        (unsigned("i"), "INT(8) ZEROFILL", int(n)),
+        (unsigned("u"), "BIGINT UNSIGNED", Value::UInt(u64::MAX - n as u64)),
         (of("s", ColumnKind::Integer), "BIGINT", int(i64::MIN + n)),
         (of("b", ColumnKind::Bit), "BIT(64)", Value::UInt(u64::MAX - n as u64)),
         (of("y", ColumnKind::Year), "YEAR", int(1901 + n % 200)),
