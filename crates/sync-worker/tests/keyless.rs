@@ -145,13 +145,17 @@ fn kinds(n: i64) -> Vec<(ColumnShape, &'static str, Value)> {
         (scaled("ts", ColumnKind::Timestamp, 2), "TIMESTAMP(2) NULL", int(n * 1_234_560_000)),
         (of("e", ColumnKind::Enum), "ENUM('x','y','z')", int(1 + n % 3)),
         (of("se", ColumnKind::Set), "SET('p','q','r')", int(n % 8)),
-        (of("ch", ColumnKind::Text), "CHAR(20)", text(&format!("é{n}"))),
+        (scaled("ch", ColumnKind::Text, 80), "CHAR(20)", text(&format!("é{n}"))),
         (
             latin,
             "VARCHAR(20) CHARACTER SET latin1",
             Value::Bytes(vec![0xe9, b'0' + (n % 10) as u8]),
         ),
-        (of("bi", ColumnKind::Binary), "BINARY(4)", Value::Bytes(vec![(n % 256) as u8, 0, 0, 0])),
+        (
+            scaled("bi", ColumnKind::Binary, 4),
+            "BINARY(4)",
+            Value::Bytes(vec![(n % 256) as u8, 0, 0, 0]),
+        ),
         (of("bl", ColumnKind::Binary), "BLOB", Value::Bytes(vec![b'\'', (n % 256) as u8, 0])),
         (of("z", ColumnKind::Text), "VARCHAR(9)", if n % 2 == 0 { Value::Null } else { text("") }),
     ]
