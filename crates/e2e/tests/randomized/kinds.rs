@@ -31,7 +31,7 @@ const ALL: [(&str, Kind); 6] = [
     ("bulk", Kind::Bulk),
 ];
 /// Those that every run has.
-const USUAL: &str = "none";
+const USUAL: &str = "charsets,bulk";
 
 /// The kinds that are wanted.
 pub(super) fn wanted() -> Result<Vec<Kind>> {
