@@ -182,14 +182,22 @@ async fn a_log_that_is_purged_up_to_the_end_of_the_copy_goes_on() {
     }
 }
 
-/// Compressed transactions are anchored by what stands in the file.
+/// Compressed transactions are anchored by what stands in the file, encrypted ones by what the server sends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn compressed_logs_are_told_apart_as_well() {
-    for (flavour, argument) in [
-        (Flavour::MySql, "--binlog-transaction-compression=ON"),
-        (Flavour::MariaDb, "--log-bin-compress=1"),
+async fn compressed_and_encrypted_logs_go_on_without_a_snapshot() {
+    let keys = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(keys.path(), format!("1;{}\n", "5b".repeat(16))).expect("written");
+    let encrypted = [
+        "--plugin-load-add=file_key_management".to_owned(),
+        format!("--loose-file-key-management-filename={}", keys.path().display()),
+        "--encrypt-binlog=ON".to_owned(),
+    ];
+    for (flavour, arguments) in [
+        (Flavour::MySql, vec!["--binlog-transaction-compression=ON".to_owned()]),
+        (Flavour::MariaDb, vec!["--log-bin-compress=1".to_owned()]),
+        (Flavour::MariaDb, encrypted.to_vec()),
     ] {
-        let options = MySqlOptions::source().argument(argument);
+        let options = MySqlOptions { arguments, ..MySqlOptions::source() };
         let (lab, _) = carried(flavour, &options).await;
         lab.sql(&[&format!("{SERIES} 400")]).await;
         let batches = go_on(&lab).await;
