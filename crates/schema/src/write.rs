@@ -269,7 +269,7 @@ impl Writer<'_> {
         let behind = self.sql.get(token.span.end..).unwrap_or_default();
         let mut behind = Tokenizer::new(behind, self.mode).filter(|token| !token.kind.is_trivia());
         let is_function = behind.next().is_some_and(|next| next.kind == TokenKind::Symbol(b'('));
-        !is_function && !(self.last == Last::Other && word.eq_ignore_ascii_case(b"OFFSET"))
+        !(is_function || self.last == Last::Other && word.eq_ignore_ascii_case(b"OFFSET"))
     }
 
     fn plain(&mut self, bytes: &[u8], what: Last) {

@@ -139,7 +139,7 @@ fn kinds(n: i64) -> Vec<(ColumnShape, &'static str, Value)> {
             "DECIMAL(20,4)",
             text(&format!("{}.0{}00", n - 500, n % 10)),
         ),
-        (of("da", ColumnKind::Date), "DATE", int(2024 << 9 | (n % 13) << 5 | n % 32)),
+        (of("da", ColumnKind::Date), "DATE", int(2024 << 9 | (n % 13) << 5 | (n % 32))),
         (scaled("ti", ColumnKind::Time, 3), "TIME(3)", int((n - 500) * 2_000_123_000)),
         (scaled("dt", ColumnKind::DateTime, 6), "DATETIME(6)", int(datetime | n)),
         (scaled("ts", ColumnKind::Timestamp, 2), "TIMESTAMP(2) NULL", int(n * 1_234_560_000)),
