@@ -171,11 +171,14 @@ fn setting(facts: &Facts, name: &str, wanted: &str, why: &str) -> Check {
 
 /// The statement that sets a variable for good: MariaDB has no SET PERSIST.
 pub(crate) fn set(facts: &Facts, name: &str, value: &str) -> String {
+    // A number in quotes is refused.
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty();
+    let quoted = if is_number { value.to_owned() } else { format!("'{value}'") };
     match facts.flavour {
-        Flavour::MySql => format!("SET PERSIST {name} = '{value}'"),
+        Flavour::MySql => format!("SET PERSIST {name} = {quoted}"),
         Flavour::MariaDb => {
             format!(
-                "SET GLOBAL {name} = '{value}', and {name}={value} under [mariadb] in the server's configuration"
+                "SET GLOBAL {name} = {quoted}, and {name}={value} under [mariadb] in the server's configuration"
             )
         }
     }

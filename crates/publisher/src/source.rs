@@ -71,7 +71,7 @@ const UNLIMITED: &str = "SET SESSION sql_select_limit=18446744073709551615, sql_
      /*M! , max_statement_time=0 */";
 
 /// Variables that the preflight looks at.
-const VARIABLES: [&str; 28] = [
+const VARIABLES: [&str; 30] = [
     "version",
     "server_id",
     "server_uuid",
@@ -92,6 +92,8 @@ const VARIABLES: [&str; 28] = [
     "encrypt_binlog",
     "max_allowed_packet",
     "lower_case_table_names",
+    "div_precision_increment",
+    "default_week_format",
     "max_binlog_total_size",
     "binlog_space_limit",
     "binlog_expire_logs_auto_purge",

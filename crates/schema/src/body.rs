@@ -144,6 +144,11 @@ impl Search<'_> {
                 }
             }
             TokenKind::Symbol(b',') => self.comma(),
+            TokenKind::Symbol(b'/') if self.in_default => {
+                // To how many digits is decided by div_precision_increment, which the log does not say.
+                self.cursor.next();
+                self.finding.ddl.varies = true;
+            }
             TokenKind::Symbol(b'{') if is_table => {
                 // `{ OJ a LEFT OUTER JOIN b ON … }`, from ODBC.
                 self.cursor.next();

@@ -73,8 +73,8 @@ pub struct Ddl {
     /// It adds an AUTO_INCREMENT column to a table that may have rows. The server numbers them in the
     /// order it finds them, which need not be the same in a copy.
     pub numbers_rows: bool,
-    /// It adds a column whose default is another value in each evaluation, as `UUID()` is (MariaDB): the rows
-    /// that are there would get others in a copy.
+    /// It adds a column whose default is another value in each evaluation, as `UUID()` is (MariaDB), or goes by a
+    /// variable that the log does not say, as a division does: the rows that are there would get others in a copy.
     pub varies: bool,
     /// `DISCARD` or `IMPORT TABLESPACE`: the rows come from a file, and are in no binlog.
     pub contents_from_file: bool,

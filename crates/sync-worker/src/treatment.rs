@@ -193,7 +193,7 @@ fn unsupported(
         }
         Ddl { varies: true, .. } => {
             return Some((
-                "a column is added whose default is another value in each evaluation, such as UUID(): the rows that are there would get others at the shard".to_owned(),
+                "a column is added whose default another server or session would compute otherwise, such as UUID(), a division or WEEK(): the rows that are there could get others at the shard".to_owned(),
                 "drop the device's databases and its watermark at the shard, so that it begins anew: its rows are copied as they are by then",
             ));
         }

@@ -34,10 +34,7 @@ fn one(facts: &Facts, name: &str, why: &str) -> Check {
     match facts.variable(name) {
         "1" => Check::ok(format!("{name} is 1")),
         // A number, which the server does not take as a text.
-        value => Check::warn(
-            format!("{name} is {value}: {why}"),
-            set(facts, name, "1").replace("'1'", "1"),
-        ),
+        value => Check::warn(format!("{name} is {value}: {why}"), set(facts, name, "1")),
     }
 }
 

@@ -36,7 +36,25 @@ pub(super) fn settings(facts: &Facts) -> Vec<Check> {
             "lower_case_table_names is {other}: names are compared without regard to case, here and in the copy"
         )),
     });
+    checks.extend(computed(facts));
     checks
+}
+
+/// Variables that decide what an expression gives and that no log says: the shard computes with the usual values.
+fn computed(facts: &Facts) -> Vec<Check> {
+    let usual = [("div_precision_increment", "4"), ("default_week_format", "0")];
+    let others =
+        usual.into_iter().filter(|(name, usual)| !["", usual].contains(&facts.variable(name)));
+    let told = others.map(|(name, usual)| {
+        Check::warn(
+            format!(
+                "{name} is {}, and the shard computes with {usual}: a generated column that goes by it is another there",
+                facts.variable(name)
+            ),
+            set(facts, name, usual),
+        )
+    });
+    told.collect()
 }
 
 fn strict(facts: &Facts) -> Check {
@@ -105,6 +123,12 @@ mod tests {
 
     #[test]
     fn a_lenient_mode_is_a_warning_with_the_statement_that_adds_to_what_there_is() {
+        assert!(computed(&facts(&[("div_precision_increment", "4")])).is_empty());
+        let told = computed(&facts(&[("div_precision_increment", "9")]));
+        assert!(
+            told[0].finding.contains("is 9")
+                && told[0].fix.as_ref().is_some_and(|fix| fix.contains("= 4"))
+        );
         let check = strict(&facts(&[("sql_mode", "NO_ZERO_DATE")]));
         assert_eq!(check.outcome, Outcome::Warn);
         let fix = check.fix.expect("one");
