@@ -14,11 +14,15 @@ pub struct Rows<'a> {
     pub table_id: u64,
     /// What it does to each of its rows: [`Op::Insert`], [`Op::Update`] or [`Op::Delete`].
     pub op: Op,
+    /// The session had `foreign_key_checks=0`: foreign keys do nothing on these changes.
+    pub no_foreign_key_checks: bool,
     columns: usize,
     rest: Reader<'a>,
 }
 
 pub(crate) const NAME: &str = "rows";
+/// Of a rows event's flags (`libs/mysql/binlog/event/rows_event.h`; the same in MariaDB).
+pub(crate) const NO_FOREIGN_KEY_CHECKS_F: u16 = 2;
 /// A row of so many bytes in the log needs no piece, unless a value of it is unpacked.
 const SMALL_ROW_BYTES: usize = 8 << 10;
 
@@ -33,7 +37,7 @@ impl<'a> Rows<'a> {
         let op = op(code)?;
         let mut rest = Reader::new(NAME, data);
         let table_id = rest.uint(6)?;
-        rest.take(2)?;
+        let no_foreign_key_checks = rest.u16()? & NO_FOREIGN_KEY_CHECKS_F != 0;
         // Version 2 (MySQL) has room for extra data, whose length counts itself.
         if code >= 30 {
             let extra = usize::from(rest.u16()?);
@@ -44,7 +48,7 @@ impl<'a> Rows<'a> {
         for _ in 0..images(op) {
             refuse_partial(rest.take(columns.div_ceil(8))?, columns)?;
         }
-        Ok(Self { table_id, op, columns, rest })
+        Ok(Self { table_id, op, no_foreign_key_checks, columns, rest })
     }
 
     /// True when every row has been read.
@@ -104,7 +108,7 @@ impl<'a> Rows<'a> {
     pub fn stream(self) -> RowStream<&'a [u8]> {
         let rest = self.rest.rest();
         let input = Window::new(rest, rest.len() as u64);
-        RowStream::at(self.table_id, self.op, self.columns, input)
+        RowStream::at(self.table_id, self.op, self.no_foreign_key_checks, self.columns, input)
     }
 
     fn check(&self, plan: &TablePlan) -> Result<(), BinlogError> {

@@ -19,6 +19,8 @@ pub struct RowStream<R> {
     pub table_id: u64,
     /// What it does to each of its rows.
     pub op: Op,
+    /// The session had `foreign_key_checks=0`.
+    pub no_foreign_key_checks: bool,
     columns: usize,
     input: Window<R>,
     place: Place,
@@ -79,7 +81,8 @@ impl<R: Read> RowStream<R> {
         let op = rows::op(code)?;
         let mut input = Window::new(input, bytes);
         let table_id = input.uint(6)?;
-        input.skip(2)?;
+        let flags = u16::try_from(input.uint(2)?).unwrap_or_default();
+        let no_foreign_key_checks = flags & rows::NO_FOREIGN_KEY_CHECKS_F != 0;
         if code >= 30 {
             let extra = input.uint(2)?;
             input.skip(extra.saturating_sub(2))?;
@@ -88,14 +91,21 @@ impl<R: Read> RowStream<R> {
         for _ in 0..rows::images(op) {
             rows::refuse_partial(input.bytes(columns.div_ceil(8))?, columns)?;
         }
-        Ok(Self::at(table_id, op, columns, input))
+        Ok(Self::at(table_id, op, no_foreign_key_checks, columns, input))
     }
 
     /// Goes on where the rows begin.
-    pub(crate) fn at(table_id: u64, op: Op, columns: usize, input: Window<R>) -> Self {
+    pub(crate) fn at(
+        table_id: u64,
+        op: Op,
+        no_foreign_key_checks: bool,
+        columns: usize,
+        input: Window<R>,
+    ) -> Self {
         Self {
             table_id,
             op,
+            no_foreign_key_checks,
             columns,
             input,
             place: Place::BetweenRows,

@@ -144,6 +144,7 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
         elsewhere: origin.elsewhere,
         may_lose_tail: facts.may_lose_tail(),
         anchor: origin.resume.anchor,
+        lacks_cascades: !facts.logs_cascades(),
     };
     let pass_until = (read_from < resume).then_some(resume);
     let snapshot = origin.resume.snapshot;

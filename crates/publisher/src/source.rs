@@ -71,7 +71,7 @@ const UNLIMITED: &str = "SET SESSION sql_select_limit=18446744073709551615, sql_
      /*M! , max_statement_time=0 */";
 
 /// Variables that the preflight looks at.
-const VARIABLES: [&str; 30] = [
+const VARIABLES: [&str; 31] = [
     "version",
     "server_id",
     "server_uuid",
@@ -102,6 +102,7 @@ const VARIABLES: [&str; 30] = [
     "sync_binlog",
     "innodb_flush_log_at_trx_commit",
     "binlog_error_action",
+    "innodb_native_foreign_keys",
 ];
 
 /// Connects, with a deadline.
@@ -388,6 +389,14 @@ impl Facts {
     pub fn may_lose_tail(&self) -> bool {
         let tells = self.flavour == Flavour::MySql && self.has_gtids();
         self.variable("sync_binlog") != "1" && !tells
+    }
+
+    /// Rows that a foreign key's action changes are in the log. InnoDB does these actions below the SQL layer, where
+    /// the log is written. MySQL does them in the SQL layer from 9.6 on, unless `innodb_native_foreign_keys` says
+    /// otherwise; a server that does not have the variable does not log them.
+    pub fn logs_cascades(&self) -> bool {
+        let says = self.variable("innodb_native_foreign_keys");
+        self.flavour == Flavour::MySql && (says.eq_ignore_ascii_case("OFF") || says == "0")
     }
 
     /// Names of databases and tables are folded to lower case.

@@ -311,7 +311,7 @@ fn describe(batch: &Batch, run: Run, out: &mut Vec<String>) {
             let piece = batch.bytes(batch.pieces[index as usize]);
             out.push(format!("piece of {} bytes", piece.len()));
         }
-        Run::Rows { table, op, image, identity, count } => {
+        Run::Rows { table, op, image, identity, count, .. } => {
             let block = &batch.tables[table as usize];
             for nth in 0..count {
                 let new = || row(batch, &block.images, image + nth);

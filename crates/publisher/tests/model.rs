@@ -91,7 +91,7 @@ impl Model {
     }
 
     fn run(&mut self, batch: &Batch, run: Run) {
-        let Run::Rows { table, op, image, identity, count } = run else {
+        let Run::Rows { table, op, image, identity, count, .. } = run else {
             if let Run::Statement(index) = run {
                 self.statement(batch, index);
             }

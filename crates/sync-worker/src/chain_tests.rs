@@ -19,7 +19,7 @@ fn log(sizes: &[u64]) -> Vec<Transaction> {
 
 fn rows(count: u64) -> Run {
     let count = u32::try_from(count).expect("small");
-    Run::Rows { table: 0, op: Op::Insert, image: 0, identity: 0, count }
+    Run::Rows { table: 0, op: Op::Insert, image: 0, identity: 0, count, acts: false }
 }
 
 fn header(prev: Position, end: Position) -> Header {

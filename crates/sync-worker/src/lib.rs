@@ -8,9 +8,11 @@
 //! and never before; a batch is applied only where it chains to the watermark.** Whatever is lost,
 //! here or in NATS, is found by that rule and published again.
 
+mod acting;
 pub mod admission;
 pub mod apply;
 pub mod barrier;
+pub mod cascades;
 pub mod catalog;
 pub mod catch_up;
 pub mod chain;

@@ -5,13 +5,14 @@ use crate::sql_error::SqlError;
 use tributary_schema::quote;
 
 /// One file of `schemas/shard/`, in order; its version is its place, counted from 1.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../../schemas/shard/0001_watermark.sql"),
     include_str!("../../../schemas/shard/0002_routine.sql"),
     include_str!("../../../schemas/shard/0003_snapshot.sql"),
     include_str!("../../../schemas/shard/0004_layout.sql"),
     include_str!("../../../schemas/shard/0005_identity.sql"),
     include_str!("../../../schemas/shard/0006_anchor.sql"),
+    include_str!("../../../schemas/shard/0007_cascade.sql"),
 ];
 /// A column that is to be added is there: the ALTER, which is atomic, had run before a crash. MySQL has
 /// no `ADD COLUMN IF NOT EXISTS`.

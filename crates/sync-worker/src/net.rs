@@ -43,6 +43,15 @@ pub enum Change<'a> {
     Delete(RowRef<'a>),
 }
 
+/// One change that rows of other tables follow.
+#[derive(Debug, Clone, Copy)]
+pub struct Acting<'a> {
+    /// The row.
+    pub old: Key<'a>,
+    /// What it is to be; `None` where it goes.
+    pub new: Option<RowRef<'a>>,
+}
+
 /// All that a group of batches does to one table of one device.
 #[derive(Debug)]
 pub struct TableWork<'a> {
@@ -66,6 +75,8 @@ pub enum Changes<'a> {
     Keyed(Fold<'a>),
     /// Without one: every change, in order.
     Keyless(Vec<Change<'a>>),
+    /// Changes that rows of other tables follow: every one, in order.
+    Acting(Vec<Acting<'a>>),
     /// All rows of a range.
     Chunk(ChunkRows<'a>),
 }
@@ -125,7 +136,7 @@ impl<'a> RowRef<'a> {
             return Some(self.batch.header.end.floor());
         }
         let is_own = |run: &Run| {
-            let Run::Rows { table, op, image, identity, count } = *run else { return false };
+            let Run::Rows { table, op, image, identity, count, .. } = *run else { return false };
             let (first, has) = match side {
                 Side::Image => (image, op.has_image()),
                 Side::Identity => (identity, op.has_identity()),
@@ -212,6 +223,11 @@ impl<'a> TableWork<'a> {
         Self::with(block, changes)
     }
 
+    /// Nothing yet, for changes of the table of `block` that rows of other tables follow.
+    pub fn acting(block: &'a TableBlock) -> Self {
+        Self::with(block, Changes::Acting(Vec::new()))
+    }
+
     /// A chunk, which nothing is added to.
     pub fn of_chunk(batch: &'a Batch, block: &'a TableBlock, chunk: Chunk) -> Self {
         Self::with(block, Changes::Chunk(ChunkRows { batch, block, chunk }))
@@ -227,6 +243,11 @@ impl<'a> TableWork<'a> {
         (&self.shape.table, &self.shape.database) == (&block.shape.table, &block.shape.database)
     }
 
+    /// True for changes that rows of other tables follow.
+    pub fn is_acting(&self) -> bool {
+        matches!(self.changes, Changes::Acting(_))
+    }
+
     /// True for a chunk.
     pub fn is_chunk(&self) -> bool {
         matches!(self.changes, Changes::Chunk(_))
@@ -240,6 +261,14 @@ impl<'a> TableWork<'a> {
             match &mut self.changes {
                 Changes::Keyed(fold) => {
                     fold.add(self.identity, op, row(image, i), row(identity, i));
+                }
+                Changes::Acting(list) => {
+                    let image = op.has_image().then(|| row(image, i));
+                    let old = match image.filter(|_| !op.has_identity()) {
+                        Some(image) => Key::Image(image),
+                        None => Key::Identity(row(identity, i)),
+                    };
+                    list.push(Acting { old, new: image });
                 }
                 // Nothing is added to a chunk.
                 Changes::Chunk(_) => {}
@@ -304,6 +333,14 @@ impl<'a> Fold<'a> {
     /// The net effects, in the order in which their keys were first touched.
     pub fn effects(&self) -> &[Net<'a>] {
         &self.effects
+    }
+
+    /// Takes in one change that rows of other tables follow.
+    pub(crate) fn add_acting(&mut self, identity: &[u16], change: &Acting<'a>) {
+        self.set(change.old.encode(identity), Net::Delete(change.old));
+        if let Some(image) = change.new {
+            self.set(Key::Image(image).encode(identity), Net::Upsert(image));
+        }
     }
 
     fn add(&mut self, identity: &[u16], op: Op, image: RowRef<'a>, old: RowRef<'a>) {

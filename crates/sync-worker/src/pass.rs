@@ -19,6 +19,8 @@ pub struct Pass<'a> {
     /// Row changes and chunks, table by table; a table whose shape changed on the way, or that a chunk
     /// replaces rows of, comes again.
     pub tables: Vec<TableWork<'a>>,
+    /// Tables before this place take no more changes: others follow them.
+    pub(crate) closed: usize,
     /// Pieces of large values, with the position behind each.
     pub pieces: Vec<(Position, &'a [u8])>,
     /// Behind the last piece whose row is among the changes: it and those before have served.
@@ -280,17 +282,44 @@ impl<'a> Pass<'a> {
         if mapping::is_system(&block.shape.database) {
             return;
         }
-        let place = *places[table as usize].get_or_insert_with(|| {
+        if let Run::Rows { op, acts: true, .. } = run
+            && state.cascades.follow(block, op)
+        {
+            return self.acting(state, batch, block, run);
+        }
+        let closed = self.closed;
+        let known = places[table as usize].filter(|place| *place >= closed);
+        let place = known.unwrap_or_else(|| {
             let newest = self.tables.iter().rposition(|work| work.is_of(block));
-            let same =
-                |at: &usize| *self.tables[*at].shape == block.shape && !self.tables[*at].is_chunk();
+            let same = |at: &usize| {
+                *at >= closed
+                    && *self.tables[*at].shape == block.shape
+                    && !self.tables[*at].is_chunk()
+            };
             newest.filter(same).unwrap_or_else(|| {
                 self.tables.push(TableWork::new(block));
                 self.tables.len() - 1
             })
         });
+        places[table as usize] = Some(place);
         self.tables[place].displaces |= is_copied(state, batch, block);
         self.tables[place].add(batch, block, run);
+        self.tally.rows += run.changes();
+    }
+
+    /// Changes that rows of other tables follow: what came before them has to be there by then, and what comes
+    /// after them not yet.
+    fn acting(&mut self, state: &Watermark, batch: &'a Batch, block: &'a TableBlock, run: Run) {
+        let last = self.tables.last();
+        let goes_on = last.is_some_and(|work| work.is_acting() && *work.shape == block.shape);
+        if !goes_on {
+            self.tables.push(TableWork::acting(block));
+        }
+        self.closed = self.tables.len();
+        if let Some(work) = self.tables.last_mut() {
+            work.displaces |= is_copied(state, batch, block);
+            work.add(batch, block, run);
+        }
         self.tally.rows += run.changes();
     }
 

@@ -1,5 +1,6 @@
 //! From what happened to a table to the statements that make it happen at the target. Pure.
 
+use crate::acting;
 use crate::copy;
 use crate::ddl::collation;
 use crate::fit;
@@ -81,6 +82,14 @@ pub enum PlanError {
         /// What the server takes.
         bytes_max: usize,
     },
+    /// Rows follow others by foreign keys that the shared tables do not have.
+    #[error(
+        "rows follow those of table {table} by a foreign key that cascades or sets NULL: the device's server does that inside InnoDB, the rows it changes are in no binlog, and the tables that devices share have no foreign keys"
+    )]
+    Cascades {
+        /// `database.table`.
+        table: String,
+    },
     /// A value of the key is too large for a message.
     #[error("a row of table {table} has a key that is too large for a message")]
     KeyTooLarge {
@@ -128,6 +137,9 @@ impl PlanError {
             }
             Self::RowTooLarge { .. } => {
                 "raise max_allowed_packet at the shard above the device's largest row, then release the device"
+            }
+            Self::Cascades { .. } => {
+                "give the device a shard of the layout schema_per_device, or make the foreign key RESTRICT at the device, or upgrade the device to MySQL 9.6 or later without innodb_native_foreign_keys, which logs these rows; then drop the device's watermark and databases at the shard, so that it begins anew"
             }
             Self::KeyTooLarge { .. } => {
                 "raise max_payload in nats-server's configuration, and on every leaf, or give the table a shorter key at the device; then release the device"
@@ -182,13 +194,17 @@ pub fn plan(
         Changes::Keyed(_) => {
             let folds = works.iter().filter_map(|work| match &work.changes {
                 Changes::Keyed(fold) => Some(fold.effects()),
-                Changes::Keyless(_) | Changes::Chunk(_) => None,
+                Changes::Keyless(_) | Changes::Acting(_) | Changes::Chunk(_) => None,
             });
             let effects: Vec<Net<'_>> = folds.flatten().copied().collect();
             let displaces = works.iter().any(|work| work.displaces);
             keyed(&effects, displaces, &writer, script)
         }
         Changes::Keyless(changes) => keyless(changes, &writer, script),
+        Changes::Acting(_) if context.device_column.is_some() => {
+            Err(PlanError::Cascades { table: writer.name() })
+        }
+        Changes::Acting(changes) => acting::plan(changes, work, &writer, script),
         Changes::Chunk(rows) => copy::chunk(rows, &writer, script),
     }
 }
@@ -315,7 +331,7 @@ fn own_charset(column: &ColumnShape, charsets: &Charsets) -> Encoding {
 /// Deletes go first, then what there is to be: a value that one row gave up and another took is free
 /// by then. With a second UNIQUE index `ON DUPLICATE KEY UPDATE` could hit another row than the key's,
 /// so there every touched key is deleted and the final images are inserted plainly.
-fn keyed(
+pub(crate) fn keyed(
     effects: &[Net<'_>],
     displaces: bool,
     writer: &Writer<'_>,

@@ -246,13 +246,7 @@ impl<'a> Writer<'a> {
         let update = |script: &mut Script| {
             self.one(script, |sql| {
                 sql.extend_from_slice(format!("UPDATE {} SET ", self.table).as_bytes());
-                for &index in &self.columns.written {
-                    sql.extend_from_slice(quote(&self.shape(index).name).as_bytes());
-                    sql.push(b'=');
-                    self.value(sql, index, new.image(index), Side::Image, |cell| new.bytes(cell))?;
-                    sql.push(b',');
-                }
-                sql.pop();
+                self.assignments(sql, new)?;
                 self.equals(sql, old)
             })
         };
@@ -262,6 +256,22 @@ impl<'a> Writer<'a> {
             0 => update(script),
             _ => self.leniently(script, update),
         })
+    }
+
+    /// `a=1,b=2`: the row as it is to be.
+    pub(crate) fn assignments(
+        &self,
+        sql: &mut Vec<u8>,
+        new: &RowRef<'_>,
+    ) -> Result<(), PlanError> {
+        for &index in &self.columns.written {
+            sql.extend_from_slice(quote(&self.shape(index).name).as_bytes());
+            sql.push(b'=');
+            self.value(sql, index, new.image(index), Side::Image, |cell| new.bytes(cell))?;
+            sql.push(b',');
+        }
+        sql.pop();
+        Ok(())
     }
 
     /// `DELETE` of exactly one row that equals `old`.
@@ -458,7 +468,7 @@ fn comparable(column: &ColumnShape, encoding: &Encoding, json: bool) -> String {
 
 /// The servers compare a SET with a number as doubles, and to MariaDB the 64th member is a sign: from
 /// 2^53 on a value would equal its neighbours, or nothing.
-fn is_wide_set(kind: ColumnKind, cell: Option<Cell>) -> bool {
+pub(crate) fn is_wide_set(kind: ColumnKind, cell: Option<Cell>) -> bool {
     const EXACT_IN_A_DOUBLE: i64 = 1 << 53;
     kind == ColumnKind::Set
         && match cell {
@@ -469,7 +479,7 @@ fn is_wide_set(kind: ColumnKind, cell: Option<Cell>) -> bool {
 }
 
 /// The column compared as the integer that it is, which no index serves.
-fn as_number(name: &str) -> String {
+pub(crate) fn as_number(name: &str) -> String {
     format!("CAST({} AS UNSIGNED)", quote(name))
 }
 

@@ -1,5 +1,6 @@
 //! The watermark of a device, as its shard holds it, and the SQL that reads and moves it.
 
+use crate::cascades::Cascades;
 use crate::literal::quoted;
 use crate::sql_error::SqlError;
 use mysql_async::Row;
@@ -29,6 +30,8 @@ pub struct Watermark {
     /// Runs that are refused while a snapshot is under way: they do not go on from this row. The newest
     /// last; see [`crate::admission`].
     pub refused_runs: Vec<u64>,
+    /// Tables whose rows others follow by a foreign key.
+    pub cascades: Cascades,
 }
 
 /// A DDL statement that was about to run.
@@ -52,7 +55,8 @@ pub struct Parked {
 /// The table's columns that hold a position, a resume position and the rest that moves with them.
 const MOVING: &str = "epoch,file,`offset`,part,resume_epoch,resume_file,resume_offset,gtid,source,run,\
                       commit_time_us,shape_generation,intent_epoch,intent_file,intent_offset,\
-                      intent_part,intent_fingerprint,parked_reason,parked_remedy,snapshot,anchor";
+                      intent_part,intent_fingerprint,parked_reason,parked_remedy,snapshot,anchor,\
+                      cascades";
 /// A reason that is longer says nothing more.
 const REASON_BYTES_MAX: usize = 4000;
 
@@ -185,6 +189,7 @@ impl Watermark {
             intent,
             parked,
             refused_runs,
+            cascades: Cascades::parse(take::<Option<Vec<u8>>>(&mut row, 22)?.as_deref())?,
         };
         Some((device, watermark))
     }
@@ -230,6 +235,11 @@ impl Watermark {
         match &self.resume.anchor {
             // Numbers alone.
             Some(anchor) => quoted(sql, &rmp_serde::to_vec(anchor).unwrap_or_default()),
+            None => sql.extend_from_slice(b"NULL"),
+        }
+        sql.push(b',');
+        match self.cascades.to_bytes() {
+            Some(bytes) => quoted(sql, &bytes),
             None => sql.extend_from_slice(b"NULL"),
         }
         sql.extend_from_slice(if self.parked.is_some() { b",NOW(6))" } else { b",NULL)" });

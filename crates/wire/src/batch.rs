@@ -94,6 +94,9 @@ pub enum Run {
         identity: u32,
         /// How many.
         count: u32,
+        /// Foreign keys act on these changes at the device, and what they do is in no log: InnoDB does it
+        /// below the binlog. Never of [`Op::Insert`].
+        acts: bool,
     },
     /// One statement: index into [`Batch::statements`].
     Statement(u32),
@@ -239,9 +242,9 @@ impl Run {
     pub(crate) fn join(&mut self, next: Run) -> bool {
         match (self, next) {
             (
-                Run::Rows { table, op, count, .. },
-                Run::Rows { table: next_table, op: next_op, count: more, .. },
-            ) if (*table, *op) == (next_table, next_op) => *count += more,
+                Run::Rows { table, op, count, acts, .. },
+                Run::Rows { table: next_table, op: next_op, count: more, acts: next_acts, .. },
+            ) if (*table, *op, *acts) == (next_table, next_op, next_acts) => *count += more,
             (Run::Skipped(count), Run::Skipped(more)) => *count += more,
             _ => return false,
         }
@@ -252,11 +255,11 @@ impl Run {
     pub fn skip(self, skip: u64) -> Option<Run> {
         match self {
             run if skip == 0 => Some(run),
-            Run::Rows { table, op, image, identity, count } if skip < u64::from(count) => {
+            Run::Rows { table, op, image, identity, count, acts } if skip < u64::from(count) => {
                 let skip = u32::try_from(skip).unwrap_or(count);
                 let image = if op.has_image() { image + skip } else { image };
                 let identity = if op.has_identity() { identity + skip } else { identity };
-                Some(Run::Rows { table, op, image, identity, count: count - skip })
+                Some(Run::Rows { table, op, image, identity, count: count - skip, acts })
             }
             Run::Skipped(count) if skip < u64::from(count) => {
                 Some(Run::Skipped(count - u32::try_from(skip).unwrap_or(count)))

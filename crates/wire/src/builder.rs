@@ -49,6 +49,8 @@ pub struct BatchBuilder {
     body_bytes_max: usize,
     contents: Contents,
     open: bool,
+    /// See [`BatchBuilder::set_acting`].
+    acting: bool,
     rows: u64,
     undo: Vec<(usize, u32)>,
 }
@@ -71,6 +73,7 @@ impl BatchBuilder {
             body_bytes_max: body_bytes_max.saturating_sub((TRANSACTION + RUN).bytes),
             contents: Contents::default(),
             open: false,
+            acting: false,
             rows: 0,
             undo: Vec::new(),
         }
@@ -153,8 +156,14 @@ impl BatchBuilder {
         let (image, identity) = self.contents.tables[table.0 as usize].keep(row);
         self.size += with_table;
         self.rows += 1;
-        self.add(Run::Rows { table: table.0, op, image, identity, count: 1 });
+        let acts = self.acting && op != Op::Insert;
+        self.add(Run::Rows { table: table.0, op, image, identity, count: 1, acts });
         Ok(Pushed::Taken)
+    }
+
+    /// Says whether foreign keys act, below the log, on the rows that follow.
+    pub fn set_acting(&mut self, acting: bool) {
+        self.acting = acting;
     }
 
     /// Adds a statement.

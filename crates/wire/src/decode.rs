@@ -1,7 +1,7 @@
 //! Reads the body of a message, which is hostile until it has been read to its end.
 
 use crate::batch::{Batch, Header, Op, Run, Statement, TableBlock, Transaction};
-use crate::encode::{RUN_PIECE, RUN_SKIPPED, RUN_STATEMENT, origin};
+use crate::encode::{RUN_ACTS, RUN_PIECE, RUN_SKIPPED, RUN_STATEMENT, origin};
 use crate::reader::{Reader, add};
 use crate::size::{COLUMN_CELLS, ITEM_CELLS, RUN, STATEMENT_CELLS, TABLE_CELLS, TRANSACTION};
 use crate::snapshot::Item;
@@ -99,10 +99,12 @@ fn read_runs(reader: &mut Reader) -> Result<Vec<Run>, DecodeError> {
             RUN_SKIPPED => Run::Skipped(count),
             RUN_PIECE => Run::Piece(table),
             code => {
-                let op = Op::from_code(code).ok_or_else(|| {
+                let acts = code & RUN_ACTS != 0;
+                let op = Op::from_code(code & !RUN_ACTS).filter(|op| !acts || *op != Op::Insert);
+                let op = op.ok_or_else(|| {
                     DecodeError::Inconsistent(format!("run code {code} is unknown"))
                 })?;
-                Run::Rows { table, op, image: 0, identity: 0, count }
+                Run::Rows { table, op, image: 0, identity: 0, count, acts }
             }
         });
     }
@@ -239,7 +241,7 @@ fn assign_rows(
         *identities = identities.saturating_add(chunk.identities());
     }
     for run in transactions.iter_mut().flat_map(|transaction| &mut transaction.runs) {
-        let Run::Rows { table, op, image, identity, count } = run else { continue };
+        let Run::Rows { table, op, image, identity, count, .. } = run else { continue };
         let Some((images, identities)) = next.get_mut(*table as usize) else {
             return wrong("a run names a table the batch does not hold");
         };

@@ -9,6 +9,8 @@ use crate::snapshot::Item;
 pub(crate) const RUN_STATEMENT: u8 = 4;
 pub(crate) const RUN_SKIPPED: u8 = 5;
 pub(crate) const RUN_PIECE: u8 = 6;
+/// Added to the code of a run of rows on which foreign keys act below the log.
+pub(crate) const RUN_ACTS: u8 = 8;
 
 /// What a batch holds besides its header.
 #[derive(Debug, Default)]
@@ -63,7 +65,9 @@ fn encode_transactions(out: &mut Vec<u8>, header: &Header, transactions: &[Trans
         write_uint(out, transaction.runs.len() as u64);
         for run in &transaction.runs {
             let (code, table, count) = match *run {
-                Run::Rows { table, op, count, .. } => (op as u8, table, count),
+                Run::Rows { table, op, count, acts, .. } => {
+                    (op as u8 | if acts { RUN_ACTS } else { 0 }, table, count)
+                }
                 Run::Statement(index) => (RUN_STATEMENT, index, 1),
                 Run::Skipped(count) => (RUN_SKIPPED, 0, count),
                 Run::Piece(index) => (RUN_PIECE, index, 1),

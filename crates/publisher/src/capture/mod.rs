@@ -182,6 +182,8 @@ pub struct Capture {
     /// What stands before the newest boundary, and what was read of the transaction behind it.
     anchor: Option<Anchor>,
     anchoring: Option<Anchor>,
+    /// See [`Log::lacks_cascades`].
+    lacks_cascades: bool,
     /// Up to here the log is only read for its GTIDs.
     pass_until: Option<Position>,
     /// Whose log it is: every transaction begins with an event that only one of them writes.
@@ -239,6 +241,7 @@ impl Capture {
             is_stopped: false,
             anchor: None,
             anchoring: None,
+            lacks_cascades: false,
             pass_until: None,
             server: Server::MySql,
             opened: None,

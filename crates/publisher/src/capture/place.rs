@@ -27,6 +27,8 @@ pub struct Log {
     pub may_lose_tail: bool,
     /// What stands before the place where reading begins.
     pub anchor: Option<Anchor>,
+    /// Foreign keys act below it: the rows that they change are in no log.
+    pub lacks_cascades: bool,
 }
 
 impl Capture {
@@ -44,6 +46,7 @@ impl Capture {
         (self.gtids, self.pass_until) = (gtids, pass_until);
         (self.elsewhere, self.scope.folds_names) = (log.elsewhere, log.folds_names);
         (self.may_lose_tail, self.anchor) = (log.may_lose_tail, log.anchor);
+        self.lacks_cascades = log.lacks_cascades;
         self.set_cursor(snapshot);
         self
     }

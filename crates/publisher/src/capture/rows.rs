@@ -64,6 +64,7 @@ impl Capture {
             return Ok(());
         }
         let (plan, carried) = self.plan_of(rows.table_id)?;
+        self.builder.set_acting(self.lacks_cascades && !rows.no_foreign_key_checks);
         while !rows.is_done() {
             let whole = if carried && !self.is_skipping() {
                 self.row(&mut rows, &plan, sealed)?
@@ -146,6 +147,7 @@ impl Capture {
         sealed: &mut Vec<Seal>,
     ) -> Result<bool, CaptureError> {
         let op = stream.op;
+        self.builder.set_acting(self.lacks_cascades && !stream.no_foreign_key_checks);
         let step = stream.next(plan, self.next_part()).map_err(|error| self.stream_error(error))?;
         if matches!(step, Step::Done) {
             return Ok(false);

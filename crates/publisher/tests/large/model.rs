@@ -47,7 +47,7 @@ impl Model {
                     self.note(at, &format!("piece {}", crc(&bytes)));
                     self.pieces.insert(key(at), bytes);
                 }
-                Run::Rows { table, op, image, identity, count } => {
+                Run::Rows { table, op, image, identity, count, .. } => {
                     for nth in 0..count {
                         at = at.advance(1);
                         let block = &batch.tables[table as usize];

@@ -6,7 +6,7 @@
 //! like; [`execute`] runs it; [`finish`] moves the watermark past it. A worker that finds a note
 //! compares: objects that still look the same mean that the statement did not take effect.
 
-pub mod cascade;
+mod cascade;
 mod charset;
 pub mod collation;
 pub(crate) mod defaults;
@@ -204,9 +204,9 @@ pub async fn finish(
     device: &DeviceId,
     barrier: &Barrier<'_>,
 ) -> Result<Option<Watermark>, DdlError> {
-    let cascades = cascade::check(target, device, barrier).await.map_err(DdlError::Bookkeeping)?;
-    let engine = engine::check(target, device, barrier).await.map_err(DdlError::Bookkeeping)?;
-    let stop = cascades.or(engine);
+    let order = barrier.task.order();
+    let made = cascade::made(target, device, order).await.map_err(DdlError::Bookkeeping)?;
+    let stop = engine::settle(target, device, barrier).await?;
     let layout = target.layout.clone();
     if let Layout::Merged(merged) = &layout {
         reconcile::after(target, merged, device, &barrier.task).await?;
@@ -216,7 +216,7 @@ pub async fn finish(
     };
     row.advance(barrier.after, barrier.header);
     row.shape_generation += 1;
-    row.parked = stop;
+    row.parked = cascade::note(&mut row.cascades, &made, order).or(stop);
     if let Layout::Merged(merged) = &layout {
         let carried = carry::after(target, merged, device, &barrier.task).await;
         carry::undone(target, carried).await?;

@@ -168,6 +168,7 @@ pub(super) async fn drop_rest(
 
 async fn run(target: &mut Target, context: &Context<'_>, sql: Vec<u8>) -> Result<(), SqlError> {
     make_databases(target, context).await?;
+    let_keys_in(target, context.order.ddl.kind).await?;
     let prologue = prologue(target, context).await?;
     let session = &mut target.session;
     session.run("set up the statement's session", prologue.as_bytes()).await?;
@@ -290,6 +291,21 @@ async fn prologue(target: &mut Target, context: &Context<'_>) -> Result<String, 
 /// The device's server is MariaDB.
 fn is_mariadb(header: &Header) -> bool {
     header.source.starts_with("mariadb-")
+}
+
+/// A foreign key may refer to a key that is not unique: MySQL took that before 8.4, and MariaDB does.
+async fn let_keys_in(target: &mut Target, kind: DdlKind) -> Result<(), SqlError> {
+    if target.session.server().mariadb
+        || !matches!(kind, DdlKind::CreateTable | DdlKind::AlterTable)
+    {
+        return Ok(());
+    }
+    let sql = b"SET SESSION restrict_fk_on_non_standard_key=OFF";
+    match target.session.run("let foreign keys in", sql).await {
+        // An older server lets them in; an account that may not set it is told by the statement.
+        Err(SqlError::Refused { .. }) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 async fn exists(target: &mut Target, database: &str) -> Result<bool, SqlError> {

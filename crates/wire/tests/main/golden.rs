@@ -32,7 +32,7 @@ fn from_hex(text: &str) -> Vec<u8> {
 
 fn show_run(run: &Run) -> Value {
     match *run {
-        Run::Rows { table, op, image, identity, count } => json!({
+        Run::Rows { table, op, image, identity, count, .. } => json!({
             "rows": format!("{op:?}").to_lowercase(),
             "table": table, "image": image, "identity": identity, "count": count,
         }),

@@ -43,7 +43,7 @@ proptest! {
                 prop_assert!(at <= transaction.start && transaction.start < transaction.end);
                 at = transaction.end;
                 for run in &transaction.runs {
-                    if let Run::Rows { table, op, image, identity, count } = *run {
+                    if let Run::Rows { table, op, image, identity, count, .. } = *run {
                         let block = &batch.tables[table as usize];
                         let images = block.images.first().map_or(0, Vec::len) as u32;
                         let identities = block.identities.first().map_or(0, Vec::len) as u32;
