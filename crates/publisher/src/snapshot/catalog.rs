@@ -1,6 +1,7 @@
 //! The connection that a snapshot reads through, and what the server's catalog says.
 
 use super::columns::{self, Columns};
+use super::family::ForeignKey;
 use super::{Opened, TableName};
 use crate::capture::{SYSTEM_DATABASES, file_number};
 use crate::config::SourceConfig;
@@ -40,6 +41,13 @@ pub struct Table {
     pub(crate) engine: String,
     /// Rows, as the server estimates them.
     pub(crate) rows: u64,
+}
+
+impl Table {
+    /// A consistent read sees it as it was at one moment.
+    pub(crate) fn has_transactions(&self) -> bool {
+        matches!(self.engine.to_lowercase().as_str(), "innodb" | "rocksdb" | "ndbcluster")
+    }
 }
 
 /// A database of the device.
@@ -290,6 +298,24 @@ impl Catalog {
     /// A name as it is carried.
     fn folded(&self, (database, table): TableName) -> TableName {
         if self.folds_names { (fold_name(&database), fold_name(&table)) } else { (database, table) }
+    }
+
+    /// Every foreign key.
+    pub(crate) async fn foreign_keys(&mut self) -> Result<Vec<ForeignKey>, Error> {
+        let sql = format!(
+            "SELECT constraint_schema, table_name, unique_constraint_schema, \
+             referenced_table_name, delete_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT') \
+             OR update_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT') \
+             FROM information_schema.referential_constraints WHERE constraint_schema NOT IN ({})",
+            system_databases()
+        );
+        let rows: Vec<(String, String, String, String, u8)> = self.query(&sql).await?;
+        let key = |(database, table, referred_database, referred_table, acts)| ForeignKey {
+            child: self.folded((database, table)),
+            parent: self.folded((referred_database, referred_table)),
+            acts: acts == 1,
+        };
+        Ok(rows.into_iter().map(key).collect())
     }
 
     /// Every view.

@@ -25,6 +25,7 @@ mod bar;
 pub mod catalog;
 mod chunk;
 pub mod columns;
+mod family;
 mod json;
 mod key;
 mod objects;
@@ -98,6 +99,8 @@ pub(crate) struct Rows {
     pub(crate) append: bool,
     /// More of them follow at the same place of the log.
     pub(crate) more: bool,
+    /// Another table follows there.
+    pub(crate) goes_on: bool,
 }
 
 /// What became of a reading.

@@ -4,6 +4,7 @@ use super::bar::Bar;
 use super::catalog::{self, Catalog, Table, statement};
 use super::chunk::Arena;
 use super::columns::Columns;
+use super::family;
 use super::window::Ask;
 use super::{Exact, Opened, Reading, Rows, TableName, Verdict, key, objects};
 use crate::config::Config;
@@ -119,6 +120,14 @@ impl Reader {
         let Some(next) = self.next_table().await? else {
             return Ok(!self.finish().await?);
         };
+        if let Some((first, last)) = self.family_of(&next.name).await? {
+            if next.name != first {
+                self.fall_back(first).await?;
+            } else {
+                self.family(&first, &last).await?;
+            }
+            return Ok(true);
+        }
         self.refuse(&next)?;
         self.chunk_rows = ROWS_FIRST;
         match self.columns(&next.name).await? {
@@ -265,7 +274,7 @@ impl Reader {
         let lower = self.cursor.key.clone();
         let shape = columns.shape;
         let rows_read =
-            Rows { shape, arena, lower, upper, ranged: true, append: false, more: false };
+            Rows { shape, arena, lower, upper, ranged: true, append: false, more: false, goes_on: false };
         let reading =
             self.reading(end, Exact::No, Vec::new(), Some(rows_read), Some(cursor.clone()));
         match self.place(reading).await? {
@@ -330,21 +339,13 @@ impl Reader {
     /// of the log, which waits meanwhile.
     async fn whole(&mut self, table: &Table) -> Result<(), Error> {
         let name = &table.name;
-        if !matches!(table.engine.to_lowercase().as_str(), "innodb" | "rocksdb" | "ndbcluster") {
-            return Err(Error::Snapshot {
-                reason: format!(
-                    "{}.{} has no primary key that its rows can be read by, and its engine {} no transactions: what it holds at one moment cannot be read without a lock; give it a primary key, run ALTER TABLE … ENGINE=InnoDB, or exclude it with a filter",
-                    name.0, name.1, table.engine
-                ),
-            });
-        }
         let Some(opened) = self.open(None, true).await? else { return Ok(()) };
         if !self.is_next(Some(name), &opened).await? {
             return Ok(());
         }
         let Some(item) = self.definition(name).await? else { return Ok(()) };
         let Some(columns) = self.columns(name).await? else { return Ok(()) };
-        let (end, exact) = self.catalog.begin(&opened).await?;
+        let (end, exact) = self.begin(table, &opened).await?;
         if exact == Exact::No {
             // Another transaction was just ending: whether it is seen cannot be told.
             self.catalog.end_read().await?;
@@ -355,13 +356,159 @@ impl Reader {
         match placed {
             Ok(Verdict::Taken) => {
                 self.cursor = at(name, Vec::new(), true);
-                self.catalog.end_read().await
+                self.end_read().await
             }
-            Ok(Verdict::Again) => self.catalog.end_read().await,
+            Ok(Verdict::Again) => self.end_read().await,
             // The log moved on between the window and the read.
-            Err(error) if catalog::moved(&error) => self.catalog.end_read().await,
+            Err(error) if catalog::moved(&error) => self.end_read().await,
             Err(error) => Err(error),
         }
+    }
+
+    /// Begins a read at one place of the log. A table without transactions is locked against writers for it: what
+    /// it holds at one moment cannot be read otherwise.
+    async fn begin(
+        &mut self,
+        table: &Table,
+        opened: &Opened,
+    ) -> Result<((u32, u64), Exact), Error> {
+        if table.has_transactions() {
+            return self.catalog.begin(opened).await;
+        }
+        let (database, name) = &table.name;
+        tracing::warn!(
+            database, table = name, engine = table.engine,
+            "a table without a key and without transactions is copied: its writers wait until it is read"
+        );
+        let sql = format!("LOCK TABLES {}.{} READ", quote(database), quote(name));
+        if let Err(error) = self.catalog.run(&sql).await {
+            return match error {
+                error @ Error::SourceLost { .. } if !catalog::moved(&error) => Err(Error::Snapshot {
+                    reason: format!(
+                        "{database}.{name} has no primary key that its rows can be read by, and its engine {} no transactions: it cannot be locked against writers while it is read ({error}): GRANT LOCK TABLES, SELECT ON *.* to the account, or give the table a primary key, or exclude it with a filter",
+                        table.engine
+                    ),
+                }),
+                error if catalog::moved(&error) => Ok(((0, 0), Exact::No)),
+                error => Err(error),
+            };
+        }
+        // What was written before the lock is in the log.
+        Ok((self.catalog.log_end().await?, Exact::Here))
+    }
+
+    async fn end_read(&mut self) -> Result<(), Error> {
+        self.catalog.end_read().await?;
+        self.catalog.run("UNLOCK TABLES").await
+    }
+
+    /// The first and the last of the tables that have to be copied at one place of the log with this one.
+    async fn family_of(
+        &mut self,
+        name: &TableName,
+    ) -> Result<Option<(TableName, TableName)>, Error> {
+        if self.context.facts.logs_cascades() {
+            return Ok(None);
+        }
+        let keys = self.catalog.foreign_keys().await?;
+        let names = self.tables.iter().map(|table| &table.name);
+        let spans = family::spans(&keys, names).map_err(|reason| Error::Snapshot { reason })?;
+        Ok(spans.into_iter().find(|(first, last)| first <= name && name <= last))
+    }
+
+    /// Goes back to before a table: it was copied at another place of the log than those that it belongs to.
+    async fn fall_back(&mut self, first: TableName) -> Result<(), Error> {
+        let Some(_) = self.open(None, false).await? else { return Ok(()) };
+        let items = objects::inventory(&mut self.catalog, &self.context.filter).await?;
+        let end = self.catalog.log_end().await?;
+        let cursor = family::before(first);
+        let reading = self.reading(end, Exact::No, items, None, Some(cursor.clone()));
+        if self.place(reading).await? == Verdict::Taken {
+            self.cursor = cursor;
+        }
+        Ok(())
+    }
+
+    /// Copies all tables from the first to the last at one place of the log, which waits meanwhile: what a
+    /// foreign key does to some of them when others change is in no log.
+    async fn family(&mut self, first: &TableName, last: &TableName) -> Result<(), Error> {
+        let Some(opened) = self.open(None, true).await? else { return Ok(()) };
+        if !self.is_next(Some(first), &opened).await? {
+            return Ok(());
+        }
+        let (end, exact) = self.catalog.begin(&opened).await?;
+        if exact == Exact::No {
+            self.catalog.end_read().await?;
+            tokio::time::sleep(AGAIN).await;
+            return Ok(());
+        }
+        let is_of = |name: &TableName| first <= name && name <= last;
+        let tables: Vec<Table> =
+            self.tables.iter().filter(|table| is_of(&table.name)).cloned().collect();
+        // Questions are asked elsewhere: the connection is the read's until its end.
+        let mut conn = Catalog::connect(&self.context.config.source, &self.context.facts).await?;
+        std::mem::swap(&mut conn, &mut self.catalog);
+        let placed = self.members(&mut conn, &tables, (end, exact)).await;
+        conn.close().await;
+        match placed {
+            Ok(Verdict::Taken) => {
+                self.cursor = at(last, Vec::new(), true);
+                Ok(())
+            }
+            Ok(Verdict::Again) => self.regain(first).await,
+            Err(error) if catalog::moved(&error) => self.regain(first).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After a part of a family was placed, and the rest cannot be: the whole of it again.
+    async fn regain(&mut self, first: &TableName) -> Result<(), Error> {
+        tokio::time::sleep(AGAIN).await;
+        if let Some(opened) = self.open(None, false).await? {
+            self.cursor = opened.cursor;
+        }
+        if (&self.cursor.database, &self.cursor.table) >= (&first.0, &first.1) {
+            return self.fall_back(first.clone()).await;
+        }
+        Ok(())
+    }
+
+    async fn members(
+        &mut self,
+        reading_from: &mut Catalog,
+        tables: &[Table],
+        place: ((u32, u64), Exact),
+    ) -> Result<Verdict, Error> {
+        for (nth, table) in tables.iter().enumerate() {
+            self.refuse(table)?;
+            let name = &table.name;
+            let item = self.definition(name).await?;
+            let columns = self.columns(name).await?;
+            let Some((item, columns)) = item.zip(columns) else { return Ok(Verdict::Again) };
+            if !(table.has_transactions() || columns.by_range) {
+                return Err(Error::Snapshot {
+                    reason: format!(
+                        "{}.{} has no primary key, its engine {} no transactions, and it has to be copied together with tables of foreign keys: give it a primary key, run ALTER TABLE … ENGINE=InnoDB, or exclude it with a filter",
+                        name.0, name.1, table.engine
+                    ),
+                });
+            }
+            let shape = &columns.shape;
+            let sql = format!(
+                "SELECT {} FROM {}.{}",
+                columns.select,
+                quote(&shape.database),
+                quote(&shape.table)
+            );
+            let goes_on = nth + 1 < tables.len();
+            let place = place.clone();
+            let verdict =
+                self.stream_from(reading_from, &sql, name, &columns, item, place, goes_on).await?;
+            if verdict == Verdict::Again {
+                return Ok(verdict);
+            }
+        }
+        Ok(Verdict::Taken)
     }
 
     async fn stream(
@@ -381,12 +528,14 @@ impl Reader {
         // Questions of the window are over: the connection is the stream's until its end.
         let mut conn = Catalog::connect(&self.context.config.source, &self.context.facts).await?;
         std::mem::swap(&mut conn, &mut self.catalog);
-        let outcome = self.stream_from(&mut conn, &sql, name, columns, item, (end, exact)).await;
+        let outcome =
+            self.stream_from(&mut conn, &sql, name, columns, item, (end, exact), false).await;
         std::mem::swap(&mut conn, &mut self.catalog);
         conn.close().await;
         outcome
     }
 
+    #[allow(clippy::too_many_arguments, reason = "a table, where it is read, and where it goes")]
     async fn stream_from(
         &mut self,
         reading_from: &mut Catalog,
@@ -395,6 +544,7 @@ impl Reader {
         columns: &Columns,
         item: objects::Step,
         (end, exact): ((u32, u64), Exact),
+        goes_on: bool,
     ) -> Result<Verdict, Error> {
         let shape = &columns.shape;
         let mut items = vec![item];
@@ -413,7 +563,7 @@ impl Reader {
             let (rows, bytes) = (arena.len(), arena.bytes());
             let (lower, upper) = (Vec::new(), Vec::new());
             let shape = shape.clone();
-            let part = Rows { shape, arena, lower, upper, ranged: false, append, more };
+            let part = Rows { shape, arena, lower, upper, ranged: false, append, more, goes_on };
             let cursor = Some(at(name, Vec::new(), true));
             let items = std::mem::take(&mut items);
             let reading = self.reading(end, exact.clone(), items, Some(part), cursor);

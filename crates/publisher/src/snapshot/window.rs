@@ -156,6 +156,7 @@ impl Coordinator {
             capture.place(item, statement.as_ref(), sealed)?;
         }
         let more = reading.rows.as_ref().is_some_and(|rows| rows.more);
+        let goes_on = more || reading.rows.as_ref().is_some_and(|rows| rows.goes_on);
         match &reading.rows {
             Some(rows) => {
                 let cursor = reading.cursor.filter(|_| !more);
@@ -163,7 +164,7 @@ impl Coordinator {
             }
             None => capture.placed(reading.cursor, sealed)?,
         }
-        (self.held, self.continues) = (more, more);
+        (self.held, self.continues) = (goes_on, goes_on);
         self.progress = reading.progress;
         metrics::snapshot_progress(&self.progress);
         Ok(Verdict::Taken)
