@@ -51,7 +51,6 @@ impl Writer<'_> {
             let start = sql.len();
             sql.extend_from_slice(format!("DELETE FROM {}", self.table).as_bytes());
             self.where_key(sql, old)?;
-            self.read_all(sql);
             self.check_length(sql.len() - start)
         })
     }
@@ -76,15 +75,6 @@ impl Writer<'_> {
             0 => update(script),
             _ => self.leniently(script, update),
         })
-    }
-
-    /// Names every column: MySQL 9.6 and later do the action of a key to a column only where the statement reads that.
-    fn read_all(&self, sql: &mut Vec<u8>) {
-        sql.extend_from_slice(b" AND (");
-        for column in &self.work.shape.columns {
-            sql.extend_from_slice(format!("{} IS NULL OR ", quote(&column.name)).as_bytes());
-        }
-        sql.extend_from_slice(b"TRUE)");
     }
 
     fn where_key(&self, sql: &mut Vec<u8>, key: &Key<'_>) -> Result<(), PlanError> {

@@ -22,6 +22,8 @@ pub struct Parent {
     pub table: String,
     /// The columns that are referred to.
     pub columns: Vec<String>,
+    /// The target's server does not do here what InnoDB does.
+    pub beyond: bool,
 }
 
 /// A device's schema has fewer. Beyond, its statements are refused.
@@ -40,15 +42,32 @@ impl Cascades {
                 database: database.to_owned(),
                 table: table.to_owned(),
                 columns: vec![column],
+                beyond: false,
             }),
         }
+    }
+
+    /// Notes that the target's server does not do for a table what InnoDB does.
+    pub fn note_beyond(&mut self, database: &str, table: &str) {
+        let parents = self.0.iter_mut().filter(|parent| parent.is(database, table));
+        parents.for_each(|parent| parent.beyond = true);
+    }
+
+    /// True for a table whose followers the target's server does not change as InnoDB does.
+    pub fn is_beyond(&self, block: &TableBlock) -> bool {
+        let (database, table) = (&block.shape.database, &block.shape.table);
+        self.0.iter().any(|parent| parent.beyond && parent.is(database, table))
     }
 
     /// A table has, or may have, another name by now.
     pub fn rename(&mut self, old: (&str, &str), new: (&str, &str)) {
         let Some(parent) = self.0.iter().find(|parent| parent.is(old.0, old.1)) else { return };
-        for column in parent.columns.clone() {
+        let (columns, beyond) = (parent.columns.clone(), parent.beyond);
+        for column in columns {
             self.note(new.0, new.1, &column);
+        }
+        if beyond {
+            self.note_beyond(new.0, new.1);
         }
     }
 
@@ -57,6 +76,9 @@ impl Cascades {
         for parent in &other.0 {
             for column in &parent.columns {
                 self.note(&parent.database, &parent.table, column);
+            }
+            if parent.beyond {
+                self.note_beyond(&parent.database, &parent.table);
             }
         }
     }
@@ -120,6 +142,7 @@ mod tests {
             nullable: false,
             collation: 0,
             scale: 0,
+            size: 0,
         };
         let shape = TableShape {
             database: "shop".into(),

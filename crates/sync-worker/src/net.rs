@@ -66,6 +66,8 @@ pub struct TableWork<'a> {
     /// The table is being copied: an image may displace a row that is not copied yet. See
     /// [`crate::copy`].
     pub displaces: bool,
+    /// Rows follow its changes in a way that the target's server does not have.
+    pub beyond: bool,
 }
 
 /// See [`TableWork::changes`].
@@ -235,7 +237,7 @@ impl<'a> TableWork<'a> {
 
     fn with(block: &'a TableBlock, changes: Changes<'a>) -> Self {
         let (shape, identity) = (&block.shape, &block.identity[..]);
-        Self { shape, identity, changes, rows: 0, displaces: false }
+        Self { shape, identity, changes, rows: 0, displaces: false, beyond: false }
     }
 
     /// True for changes of the table that the block is of, whatever its shape.

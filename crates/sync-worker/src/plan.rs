@@ -84,7 +84,7 @@ pub enum PlanError {
     },
     /// Rows follow others by foreign keys that the shared tables do not have.
     #[error(
-        "rows follow those of table {table} by a foreign key that cascades or sets NULL: the device's server does that inside InnoDB, the rows it changes are in no binlog, and the tables that devices share have no foreign keys"
+        "rows follow those of table {table} by a foreign key that cascades or sets NULL: the device's server does that inside InnoDB, the rows it changes are in no binlog, and the shard does not do the same: tables that devices share have no foreign keys, and MySQL from 9.6 on leaves out the second of two keys between the same two tables"
     )]
     Cascades {
         /// `database.table`.
@@ -139,7 +139,7 @@ impl PlanError {
                 "raise max_allowed_packet at the shard above the device's largest row, then release the device"
             }
             Self::Cascades { .. } => {
-                "give the device a shard of the layout schema_per_device, or make the foreign key RESTRICT at the device, or upgrade the device to MySQL 9.6 or later without innodb_native_foreign_keys, which logs these rows; then drop the device's watermark and databases at the shard, so that it begins anew"
+                "give the device a shard of MariaDB, or of MySQL before 9.6, in the layout schema_per_device, or make the foreign key RESTRICT at the device, or upgrade the device to MySQL 9.6 or later without innodb_native_foreign_keys, which logs these rows; then drop the device's watermark and databases at the shard, so that it begins anew"
             }
             Self::KeyTooLarge { .. } => {
                 "raise max_payload in nats-server's configuration, and on every leaf, or give the table a shorter key at the device; then release the device"
@@ -201,7 +201,7 @@ pub fn plan(
             keyed(&effects, displaces, &writer, script)
         }
         Changes::Keyless(changes) => keyless(changes, &writer, script),
-        Changes::Acting(_) if context.device_column.is_some() => {
+        Changes::Acting(_) if work.beyond || context.device_column.is_some() => {
             Err(PlanError::Cascades { table: writer.name() })
         }
         Changes::Acting(changes) => acting::plan(changes, work, &writer, script),

@@ -259,11 +259,7 @@ impl<'a> Writer<'a> {
     }
 
     /// `a=1,b=2`: the row as it is to be.
-    pub(crate) fn assignments(
-        &self,
-        sql: &mut Vec<u8>,
-        new: &RowRef<'_>,
-    ) -> Result<(), PlanError> {
+    pub(crate) fn assignments(&self, sql: &mut Vec<u8>, new: &RowRef<'_>) -> Result<(), PlanError> {
         for &index in &self.columns.written {
             sql.extend_from_slice(quote(&self.shape(index).name).as_bytes());
             sql.push(b'=');

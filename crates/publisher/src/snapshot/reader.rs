@@ -273,8 +273,16 @@ impl Reader {
         let (rows, bytes) = (arena.len(), arena.bytes());
         let lower = self.cursor.key.clone();
         let shape = columns.shape;
-        let rows_read =
-            Rows { shape, arena, lower, upper, ranged: true, append: false, more: false, goes_on: false };
+        let rows_read = Rows {
+            shape,
+            arena,
+            lower,
+            upper,
+            ranged: true,
+            append: false,
+            more: false,
+            goes_on: false,
+        };
         let reading =
             self.reading(end, Exact::No, Vec::new(), Some(rows_read), Some(cursor.clone()));
         match self.place(reading).await? {
@@ -377,18 +385,22 @@ impl Reader {
         }
         let (database, name) = &table.name;
         tracing::warn!(
-            database, table = name, engine = table.engine,
+            database,
+            table = name,
+            engine = table.engine,
             "a table without a key and without transactions is copied: its writers wait until it is read"
         );
         let sql = format!("LOCK TABLES {}.{} READ", quote(database), quote(name));
         if let Err(error) = self.catalog.run(&sql).await {
             return match error {
-                error @ Error::SourceLost { .. } if !catalog::moved(&error) => Err(Error::Snapshot {
-                    reason: format!(
-                        "{database}.{name} has no primary key that its rows can be read by, and its engine {} no transactions: it cannot be locked against writers while it is read ({error}): GRANT LOCK TABLES, SELECT ON *.* to the account, or give the table a primary key, or exclude it with a filter",
-                        table.engine
-                    ),
-                }),
+                error @ Error::SourceLost { .. } if !catalog::moved(&error) => {
+                    Err(Error::Snapshot {
+                        reason: format!(
+                            "{database}.{name} has no primary key that its rows can be read by, and its engine {} no transactions: it cannot be locked against writers while it is read ({error}): GRANT LOCK TABLES, SELECT ON *.* to the account, or give the table a primary key, or exclude it with a filter",
+                            table.engine
+                        ),
+                    })
+                }
                 error if catalog::moved(&error) => Ok(((0, 0), Exact::No)),
                 error => Err(error),
             };

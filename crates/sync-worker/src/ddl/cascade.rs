@@ -23,16 +23,28 @@ pub(super) async fn made(
         return Ok(made);
     }
     let own = mapped(device, "");
+    let is_mariadb = target.session.server().mariadb;
     for (database, table) in order.tables() {
-        let rows: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> =
-            target.session.rows("look for cascades", &question(&mapped(device, database), table)).await?;
-        for (database, table, column) in rows {
+        let mut seen: Vec<(String, String, Vec<u8>)> = Vec::new();
+        let rows: Vec<Reference> = target
+            .session
+            .rows("look for cascades", &question(&mapped(device, database), table))
+            .await?;
+        for (database, table, column, constraint) in rows {
             let [database, table, column] =
                 [database, table, column].map(|name| String::from_utf8_lossy(&name).into_owned());
             // MySQL may fold the name that it says.
-            let prefix = database.get(..own.len()).filter(|prefix| prefix.eq_ignore_ascii_case(&own));
+            let prefix =
+                database.get(..own.len()).filter(|prefix| prefix.eq_ignore_ascii_case(&own));
             if prefix.is_some() {
-                made.note(&database[own.len()..], &table, &column);
+                let database = &database[own.len()..];
+                made.note(database, &table, &column);
+                let twice =
+                    seen.iter().any(|(d, t, c)| d == database && *t == table && *c != constraint);
+                if twice && !is_mariadb {
+                    made.note_beyond(database, &table);
+                }
+                seen.push((database.to_owned(), table, constraint));
             }
         }
     }
@@ -46,7 +58,7 @@ fn question(database: &str, table: &str) -> String {
     let column = place(database, table).replace("table_schema", "k.table_schema");
     let column = column.replace(" AND table_name", " AND k.table_name");
     format!(
-        "SELECT k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name \
+        "SELECT k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, r.constraint_name \
          FROM information_schema.referential_constraints r \
          JOIN information_schema.key_column_usage k ON k.constraint_name=r.constraint_name \
          WHERE {constraint} AND {column} AND k.referenced_table_name IS NOT NULL \
@@ -54,6 +66,9 @@ fn question(database: &str, table: &str) -> String {
          OR r.update_rule IN ('CASCADE','SET NULL','SET DEFAULT'))"
     )
 }
+
+/// Database, table, column and the key's own name.
+type Reference = (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// Notes what a statement has made; the device has to be parked where it is too much.
 pub(super) fn note(
