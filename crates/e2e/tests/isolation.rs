@@ -231,7 +231,7 @@ async fn two_publishers_of_one_device_do_not_corrupt_its_copy() -> Result<()> {
     all_equal(&stack, running).await
 }
 
-/// The device's text is unique by a collation that the shard does not give it by itself.
+/// Released as it is: the table keeps its engine.
 #[tokio::test]
 async fn a_device_parked_inside_a_batch_goes_on_when_its_remedy_is_followed() -> Result<()> {
     let mut stack = start(&options(&[MariaDb], &[MariaDb], 1)?).await?;

@@ -66,8 +66,9 @@ pub struct TableWork<'a> {
     /// The table is being copied: an image may displace a row that is not copied yet. See
     /// [`crate::copy`].
     pub displaces: bool,
-    /// Rows follow its changes in a way that the target's server does not have.
-    pub beyond: bool,
+    /// Rows follow its changes, and it is not proved that the target's server changes the same ones: for the keys
+    /// of this table, see [`crate::cascades::Cascades::unproved`].
+    pub unproved: Option<String>,
 }
 
 /// See [`TableWork::changes`].
@@ -237,7 +238,7 @@ impl<'a> TableWork<'a> {
 
     fn with(block: &'a TableBlock, changes: Changes<'a>) -> Self {
         let (shape, identity) = (&block.shape, &block.identity[..]);
-        Self { shape, identity, changes, rows: 0, displaces: false, beyond: false }
+        Self { shape, identity, changes, rows: 0, displaces: false, unproved: None }
     }
 
     /// True for changes of the table that the block is of, whatever its shape.

@@ -318,7 +318,7 @@ impl<'a> Pass<'a> {
         self.closed = self.tables.len();
         if let Some(work) = self.tables.last_mut() {
             work.displaces |= is_copied(state, batch, block);
-            work.beyond |= state.cascades.is_beyond(block);
+            work.unproved = state.cascades.unproved().map(str::to_owned);
             work.add(batch, block, run);
         }
         self.tally.rows += run.changes();

@@ -84,11 +84,21 @@ pub enum PlanError {
     },
     /// Rows follow others by foreign keys that the shared tables do not have.
     #[error(
-        "rows follow those of table {table} by a foreign key that cascades or sets NULL: the device's server does that inside InnoDB, the rows it changes are in no binlog, and the shard does not do the same: tables that devices share have no foreign keys, and MySQL from 9.6 on leaves out the second of two keys between the same two tables"
+        "rows follow those of table {table} by a foreign key that cascades or sets NULL: what it does at the device is in no binlog, and tables that devices share have no foreign keys"
     )]
-    Cascades {
+    CascadesShared {
         /// `database.table`.
         table: String,
+    },
+    /// Rows follow others by foreign keys of which a table has several.
+    #[error(
+        "rows follow those of table {table} by a foreign key that cascades or sets NULL: what it does at the device is in no binlog, and as table {several} of the device has more than one such key, it is not proved that this MySQL shard would do the same"
+    )]
+    CascadesUnproved {
+        /// `database.table`.
+        table: String,
+        /// `database.table`.
+        several: String,
     },
     /// A value of the key is too large for a message.
     #[error("a row of table {table} has a key that is too large for a message")]
@@ -138,8 +148,11 @@ impl PlanError {
             Self::RowTooLarge { .. } => {
                 "raise max_allowed_packet at the shard above the device's largest row, then release the device"
             }
-            Self::Cascades { .. } => {
-                "give the device a shard of MariaDB, or of MySQL before 9.6, in the layout schema_per_device, or make the foreign key RESTRICT at the device, or upgrade the device to MySQL 9.6 or later without innodb_native_foreign_keys, which logs these rows; then drop the device's watermark and databases at the shard, so that it begins anew"
+            Self::CascadesShared { .. } => {
+                "hold the device on a shard of the layout schema_per_device; or make the foreign key RESTRICT at the device, or upgrade it to MySQL 9.6 or later without innodb_native_foreign_keys, which logs these rows, and drop the device's watermark and its rows at the shard, so that it begins anew"
+            }
+            Self::CascadesUnproved { .. } => {
+                "hold the device on a shard of MariaDB; or leave no table with more than one foreign key that cascades or sets NULL at the device, or upgrade it to MySQL 9.6 or later without innodb_native_foreign_keys, which logs these rows, and drop the device's watermark and databases at the shard, so that it begins anew"
             }
             Self::KeyTooLarge { .. } => {
                 "raise max_payload in nats-server's configuration, and on every leaf, or give the table a shorter key at the device; then release the device"
@@ -201,10 +214,15 @@ pub fn plan(
             keyed(&effects, displaces, &writer, script)
         }
         Changes::Keyless(changes) => keyless(changes, &writer, script),
-        Changes::Acting(_) if work.beyond || context.device_column.is_some() => {
-            Err(PlanError::Cascades { table: writer.name() })
+        Changes::Acting(_) if context.device_column.is_some() => {
+            Err(PlanError::CascadesShared { table: writer.name() })
         }
-        Changes::Acting(changes) => acting::plan(changes, work, &writer, script),
+        Changes::Acting(changes) => match &work.unproved {
+            Some(several) => {
+                Err(PlanError::CascadesUnproved { table: writer.name(), several: several.clone() })
+            }
+            None => acting::plan(changes, work, &writer, script),
+        },
         Changes::Chunk(rows) => copy::chunk(rows, &writer, script),
     }
 }

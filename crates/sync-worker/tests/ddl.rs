@@ -122,24 +122,37 @@ async fn a_note_of_another_statement_at_the_same_position_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_table_without_transactions_and_without_a_key_parks() {
+async fn a_table_without_transactions_and_without_a_key_is_kept_as_innodb_or_parks() {
     for flavour in Flavour::ALL {
         let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
-        for (nth, (sql, parks)) in [
-            ("CREATE TABLE t0 (id INT PRIMARY KEY) ENGINE=MyISAM", false),
-            ("CREATE TABLE t1 (id INT NOT NULL, UNIQUE (id)) ENGINE=MyISAM", false),
-            ("CREATE TABLE t2 (id INT)", false),
-            ("CREATE TABLE t3 (id INT, UNIQUE (id)) ENGINE=MyISAM", true),
+        for (nth, (sql, engine)) in [
+            ("CREATE TABLE t0 (id INT PRIMARY KEY) ENGINE=MyISAM", "MyISAM"),
+            ("CREATE TABLE t1 (id INT NOT NULL, UNIQUE (id)) ENGINE=MyISAM", "MyISAM"),
+            ("CREATE TABLE t2 (id INT)", "InnoDB"),
+            ("CREATE TABLE t3 (id INT, UNIQUE (id)) ENGINE=MyISAM ROW_FORMAT=FIXED", "InnoDB"),
+            ("CREATE TABLE t4 (id INT) ENGINE=MEMORY", "InnoDB"),
+            ("ALTER TABLE t2 ENGINE=MyISAM", "InnoDB"),
         ]
         .into_iter()
         .enumerate()
         {
             device.ddl(sql);
             let batch = device.batch();
-            let row = settle(&mut target, &device.id, &[&batch]).await.expect("a row");
-            let reason = row.parked.map(|parked| parked.reason);
-            assert_eq!(reason.is_some(), parks, "{flavour}, {nth}: {reason:?}");
+            apply_all(&mut target, &device.id, &[&batch]).await;
+            let table = sql.split_whitespace().nth(2).expect("a name");
+            let asked = format!(
+                "SELECT engine FROM information_schema.tables WHERE table_schema='{}__app' AND table_name='{table}'",
+                device.id
+            );
+            assert_eq!(query(&mut target, &asked).await, [engine], "{flavour}, {nth}");
         }
+        device.ddl(
+            "CREATE TABLE t5 (k INT, id INT NOT NULL AUTO_INCREMENT, KEY (k, id)) ENGINE=MyISAM",
+        );
+        let batch = device.batch();
+        let row = settle(&mut target, &device.id, &[&batch]).await.expect("a row");
+        let reason = row.parked.map(|parked| parked.reason).expect("is parked");
+        assert!(reason.contains("t5") && reason.contains("InnoDB"), "{flavour}: {reason}");
     }
 }
 
@@ -257,20 +270,6 @@ async fn the_session_of_a_statement_does_not_stay() {
         apply_all(&mut target, &device.id, &[&batch]).await;
         let after = query(&mut target, sql).await;
         assert_eq!(before, after, "{flavour}");
-    }
-}
-
-#[tokio::test]
-async fn a_table_that_others_follow_by_a_foreign_key_is_noted_under_each_of_its_names() {
-    for flavour in Flavour::ALL {
-        let (mut target, mut device) = (target(flavour).await, Device::new(&unique("ddl")));
-        device.ddl("CREATE TABLE p (id INT PRIMARY KEY)");
-        device.ddl("CREATE TABLE c (id INT PRIMARY KEY, p INT, CONSTRAINT fk FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE)");
-        device.ddl("RENAME TABLE p TO q");
-        let batch = device.batch();
-        apply_all(&mut target, &device.id, &[&batch]).await;
-        let row = shard::read(&mut target, &device.id).await.expect("a row");
-        assert_eq!(row.cascades.len(), 2, "{flavour}: {:?}", row.cascades);
     }
 }
 

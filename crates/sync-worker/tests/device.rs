@@ -252,6 +252,11 @@ impl Device {
         self.transaction(shape, &[Change::Insert(row)]);
     }
 
+    /// Whether foreign keys act, below the log, on what follows.
+    pub(crate) fn acts(&mut self, acts: bool) {
+        self.builder.set_acting(acts);
+    }
+
     /// One DDL statement, as its own transaction.
     pub(crate) fn ddl(&mut self, sql: &str) {
         self.begin();

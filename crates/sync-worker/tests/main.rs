@@ -1,5 +1,6 @@
 //! The sync-worker on real servers: MySQL and MariaDB as shards, nats-server in between.
 
+mod cascades;
 mod ddl;
 mod deaths;
 mod device;

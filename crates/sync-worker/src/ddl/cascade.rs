@@ -25,40 +25,37 @@ pub(super) async fn made(
     let own = mapped(device, "");
     let is_mariadb = target.session.server().mariadb;
     for (database, table) in order.tables() {
-        let mut seen: Vec<(String, String, Vec<u8>)> = Vec::new();
-        let rows: Vec<Reference> = target
+        let keys: Vec<Reference> = target
             .session
             .rows("look for cascades", &question(&mapped(device, database), table))
             .await?;
-        for (database, table, column, constraint) in rows {
+        let several = keys.iter().any(|(_, _, _, key, _)| *key != keys[0].3);
+        if several && !is_mariadb {
+            made.note_several(database, table);
+        }
+        for (database, table, column, _, deletes) in keys {
             let [database, table, column] =
                 [database, table, column].map(|name| String::from_utf8_lossy(&name).into_owned());
             // MySQL may fold the name that it says.
             let prefix =
                 database.get(..own.len()).filter(|prefix| prefix.eq_ignore_ascii_case(&own));
             if prefix.is_some() {
-                let database = &database[own.len()..];
-                made.note(database, &table, &column);
-                let twice =
-                    seen.iter().any(|(d, t, c)| d == database && *t == table && *c != constraint);
-                if twice && !is_mariadb {
-                    made.note_beyond(database, &table);
-                }
-                seen.push((database.to_owned(), table, constraint));
+                made.note(&database[own.len()..], &table, &column, deletes != 0);
             }
         }
     }
     Ok(made)
 }
 
-/// Database, table and column of what a table's keys refer to.
+/// The columns that a table's acting keys refer to.
 fn question(database: &str, table: &str) -> String {
     let constraint = place(database, table).replace("table_schema", "r.constraint_schema");
     let constraint = constraint.replace(" AND table_name", " AND r.table_name");
     let column = place(database, table).replace("table_schema", "k.table_schema");
     let column = column.replace(" AND table_name", " AND k.table_name");
     format!(
-        "SELECT k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, r.constraint_name \
+        "SELECT k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, r.constraint_name, \
+         r.delete_rule IN ('CASCADE','SET NULL','SET DEFAULT') \
          FROM information_schema.referential_constraints r \
          JOIN information_schema.key_column_usage k ON k.constraint_name=r.constraint_name \
          WHERE {constraint} AND {column} AND k.referenced_table_name IS NOT NULL \
@@ -67,8 +64,8 @@ fn question(database: &str, table: &str) -> String {
     )
 }
 
-/// Database, table, column and the key's own name.
-type Reference = (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>);
+/// Database, table, column, the key's own name, and whether it acts on a delete.
+type Reference = (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, u8);
 
 /// Notes what a statement has made; the device has to be parked where it is too much.
 pub(super) fn note(

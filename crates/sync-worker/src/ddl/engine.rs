@@ -87,6 +87,6 @@ fn parked(engine: &str, database: &str, table: &str, error: &SqlError) -> Parked
         reason: format!(
             "{database}.{table} has no primary key, its engine {engine} no transactions, so that after a failure its rows could be there twice; and it cannot be kept as InnoDB: {error}"
         ),
-        remedy: "give the table a primary key at the device, or leave it out with the device's filter; then drop the device's databases and its watermark at the shard, so that it begins anew".to_owned(),
+        remedy: "give the table a primary key at the device, or leave it out with the device's filter; then drop the device's databases and its watermark at the shard, so that it begins anew; or release the device as it is, where rows that are there twice after a failure do no harm".to_owned(),
     }
 }

@@ -32,9 +32,9 @@ fn from_hex(text: &str) -> Vec<u8> {
 
 fn show_run(run: &Run) -> Value {
     match *run {
-        Run::Rows { table, op, image, identity, count, .. } => json!({
+        Run::Rows { table, op, image, identity, count, acts } => json!({
             "rows": format!("{op:?}").to_lowercase(),
-            "table": table, "image": image, "identity": identity, "count": count,
+            "table": table, "image": image, "identity": identity, "count": count, "acts": acts,
         }),
         Run::Statement(index) => json!({ "statement": index }),
         Run::Skipped(count) => json!({ "skipped": count }),

@@ -181,6 +181,28 @@ fn pieces() -> Seal {
     b.seal().expect("seals")
 }
 
+/// Changes on which foreign keys act below the log, and one on which they do not.
+fn acting() -> Seal {
+    let mut b = builder(START, 1 << 20);
+    let sensor = shape("sensor");
+    b.begin(START, TIME_US);
+    b.set_acting(true);
+    push(&mut b, &sensor, Op::Insert, |c| image(c, 1, Some("boiler")));
+    push(&mut b, &sensor, Op::Update, |c| {
+        c.before[0].push_int(1);
+        image(c, 1, Some("pump"));
+    });
+    push(&mut b, &sensor, Op::Update, |c| {
+        c.before[0].push_int(1);
+        image(c, 300, Some("pump"));
+    });
+    push(&mut b, &sensor, Op::Delete, |c| c.identities[0].push_int(300));
+    b.set_acting(false);
+    push(&mut b, &sensor, Op::Delete, |c| c.identities[0].push_int(2));
+    b.commit(at(5400), None);
+    b.seal().expect("seals")
+}
+
 /// Every step of a snapshot.
 fn snapshot() -> Seal {
     let mut b = builder(START, 1 << 20);
@@ -244,6 +266,7 @@ pub(crate) fn batches() -> Vec<(&'static str, Seal)> {
         ("pieces", pieces()),
         ("snapshot", snapshot()),
         ("anchor", anchor()),
+        ("acting", acting()),
     ]
 }
 
