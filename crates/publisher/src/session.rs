@@ -119,6 +119,7 @@ pub async fn run(agent: &mut Agent) -> Result<End, Error> {
     check::refuse_unfit(&facts, &omissions, &agent.config.source.address())?;
     let origin = origin::find(agent, &mut source, &facts).await?;
     let filter = agree(agent, &mut source, &facts, &origin).await?;
+    snapshot::refuse_left_out(&agent.config.source, &facts, &filter).await?;
     let (from, resume) = (origin.position, origin.resume.position);
     tracing::info!(device = %agent.device, %from, read_from = %resume, server = %facts.version, "publishing begins");
     let read_from = Position { offset: origin.read_from, ..resume };

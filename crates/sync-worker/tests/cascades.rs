@@ -1,9 +1,9 @@
 //! Foreign keys that act at the device below its log.
 
 use crate::device::{Change, Device, column, int, row, simple, table};
-use crate::shard::{self, apply_all, parked, query, target, unique};
+use crate::shard::{self, apply_all, parked, query, settle, target, unique};
 use tributary_testkit::Flavour;
-use tributary_wire::ColumnKind;
+use tributary_wire::{ColumnKind, Position, Resume};
 
 const PARENT: &str = "CREATE TABLE p (id INT PRIMARY KEY, v VARCHAR(10))";
 const CHILD: &str = "CREATE TABLE c (id INT PRIMARY KEY, p INT, q INT, CONSTRAINT fk FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE ON UPDATE CASCADE)";
@@ -76,5 +76,21 @@ async fn several_foreign_keys_that_act_park_at_a_mysql_shard_before_anything_is_
             assert!(parked.reason.contains("app.c of the device"), "{}", parked.reason);
             assert_eq!(query(&mut target, &asked).await, ["11", "12"]);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_key_that_acts_to_a_table_that_is_not_carried_parks_where_no_log_holds_what_it_does()
+ {
+    for (flavour, server) in [(Flavour::MariaDb, "8.4.7"), (Flavour::MySql, "9.7.0")] {
+        let (mut target, prev) = (target(flavour).await, Position::beginning(1));
+        let resume = Resume { position: prev, ..Resume::default() };
+        let id = unique("cascade");
+        let mut device = Device::on_server(&id, "source-a", server, 1, resume, prev);
+        device.ddl(CHILD);
+        let batch = device.batch();
+        let row = settle(&mut target, &device.id, &[&batch]).await.expect("a row");
+        let reason = row.parked.map(|parked| parked.reason);
+        assert_eq!(reason.is_some(), server == "8.4.7", "{reason:?}");
     }
 }

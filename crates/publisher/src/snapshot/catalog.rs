@@ -1,7 +1,7 @@
 //! The connection that a snapshot reads through, and what the server's catalog says.
 
 use super::columns::{self, Columns};
-use super::family::ForeignKey;
+use super::family::{ForeignKey, KeyColumn};
 use super::{Opened, TableName};
 use crate::capture::{SYSTEM_DATABASES, file_number};
 use crate::config::SourceConfig;
@@ -316,6 +316,27 @@ impl Catalog {
             acts: acts == 1,
         };
         Ok(rows.into_iter().map(key).collect())
+    }
+
+    /// Every column of the foreign keys that cascade or set NULL.
+    pub(crate) async fn acting_columns(&mut self) -> Result<Vec<KeyColumn>, Error> {
+        let sql = "SELECT k.table_schema, k.table_name, k.column_name, k.referenced_table_schema, \
+             k.referenced_table_name, k.referenced_column_name \
+             FROM information_schema.referential_constraints r \
+             JOIN information_schema.key_column_usage k ON k.constraint_schema=r.constraint_schema \
+             AND k.constraint_name=r.constraint_name AND k.table_name=r.table_name \
+             WHERE k.referenced_table_name IS NOT NULL \
+             AND (r.delete_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT') \
+             OR r.update_rule IN ('CASCADE', 'SET NULL', 'SET DEFAULT'))";
+        let rows: Vec<(String, String, String, String, String, String)> = self.query(sql).await?;
+        let column = |(database, table, column, referred_database, referred_table, referred)| {
+            let child = (self.folded((database, table)), column);
+            KeyColumn {
+                child,
+                parent: (self.folded((referred_database, referred_table)), referred),
+            }
+        };
+        Ok(rows.into_iter().map(column).collect())
     }
 
     /// Every view.

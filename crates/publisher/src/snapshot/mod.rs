@@ -34,6 +34,7 @@ mod staging;
 mod window;
 
 pub(crate) use catalog::{Catalog, without_gtids};
+pub(crate) use family::refuse_left_out;
 pub(crate) use reader::{Context, run};
 pub(crate) use window::{Ask, Coordinator};
 

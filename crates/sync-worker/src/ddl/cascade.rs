@@ -5,23 +5,27 @@ use crate::apply::Target;
 use crate::cascades::{Cascades, PARENTS_MAX};
 use crate::catalog::place;
 use crate::ddl::mapped;
-use crate::pass::Order;
+use crate::pass::{Barrier, Order};
 use crate::sql_error::SqlError;
 use crate::watermark::Parked;
 use tributary_schema::{DdlKind, TableRef};
-use tributary_wire::DeviceId;
+use tributary_wire::{DeviceId, Header};
 
-/// The tables that are followed by those of a statement that has run.
+/// The tables that are followed by those of a statement that has run; and why the device has to be parked, where one
+/// of them is not carried: its changes never come, and what they do is in no log.
 pub(super) async fn made(
     target: &mut Target,
     device: &DeviceId,
-    order: Option<&Order<'_>>,
-) -> Result<Cascades, SqlError> {
-    let mut made = Cascades::default();
-    let Some(order) = order else { return Ok(made) };
+    barrier: &Barrier<'_>,
+) -> Result<(Cascades, Option<Parked>), SqlError> {
+    let (mut made, mut stop) = (Cascades::default(), None);
+    let Some(order) = barrier.task.order() else { return Ok((made, stop)) };
     if !matches!(order.ddl.kind, DdlKind::CreateTable | DdlKind::AlterTable) {
-        return Ok(made);
+        return Ok((made, stop));
     }
+    // With foreign_key_checks=0, as in a dump and while a snapshot is under way, it may still come.
+    let must_be_there =
+        !order.statement.no_foreign_key_checks && never_logs_cascades(barrier.header);
     let own = mapped(device, "");
     let is_mariadb = target.session.server().mariadb;
     for (database, table) in order.tables() {
@@ -29,22 +33,41 @@ pub(super) async fn made(
             .session
             .rows("look for cascades", &question(&mapped(device, database), table))
             .await?;
-        let several = keys.iter().any(|(_, _, _, key, _)| *key != keys[0].3);
+        let several = keys.iter().any(|(_, _, _, key, _, _)| *key != keys[0].3);
         if several && !is_mariadb {
             made.note_several(database, table);
         }
-        for (database, table, column, _, deletes) in keys {
-            let [database, table, column] =
-                [database, table, column].map(|name| String::from_utf8_lossy(&name).into_owned());
+        for (referred_database, referred, column, _, deletes, is_there) in keys {
+            let [referred_database, referred, column] = [referred_database, referred, column]
+                .map(|name| String::from_utf8_lossy(&name).into_owned());
             // MySQL may fold the name that it says.
             let prefix =
-                database.get(..own.len()).filter(|prefix| prefix.eq_ignore_ascii_case(&own));
+                referred_database.get(..own.len()).filter(|name| name.eq_ignore_ascii_case(&own));
             if prefix.is_some() {
-                made.note(&database[own.len()..], &table, &column, deletes != 0);
+                made.note(&referred_database[own.len()..], &referred, &column, deletes != 0);
+            }
+            if must_be_there && is_there == 0 {
+                stop.get_or_insert_with(|| left_out((database, table), &referred));
             }
         }
     }
-    Ok(made)
+    Ok((made, stop))
+}
+
+/// MariaDB, and MySQL before 9.6. A later one says with each change whether it does.
+fn never_logs_cascades(header: &Header) -> bool {
+    let mut numbers = header.server.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    header.source.starts_with("mariadb-") || version < (9, 6)
+}
+
+fn left_out((database, table): (&str, &str), referred: &str) -> Parked {
+    Parked {
+        reason: format!(
+            "rows of {database}.{table} follow those of {referred} by a foreign key that cascades or sets NULL, and that table is not at the shard: what the key does is in no log"
+        ),
+        remedy: "carry both tables, or leave both with the device's filter, or make the foreign key RESTRICT; then drop the device's databases and its watermark at the shard, so that it begins anew".to_owned(),
+    }
 }
 
 /// The columns that a table's acting keys refer to.
@@ -55,7 +78,8 @@ fn question(database: &str, table: &str) -> String {
     let column = column.replace(" AND table_name", " AND k.table_name");
     format!(
         "SELECT k.referenced_table_schema, k.referenced_table_name, k.referenced_column_name, r.constraint_name, \
-         r.delete_rule IN ('CASCADE','SET NULL','SET DEFAULT') \
+         r.delete_rule IN ('CASCADE','SET NULL','SET DEFAULT'), \
+         EXISTS (SELECT 1 FROM information_schema.tables t WHERE t.table_schema=k.referenced_table_schema AND t.table_name=k.referenced_table_name) \
          FROM information_schema.referential_constraints r \
          JOIN information_schema.key_column_usage k ON k.constraint_name=r.constraint_name \
          WHERE {constraint} AND {column} AND k.referenced_table_name IS NOT NULL \
@@ -64,8 +88,8 @@ fn question(database: &str, table: &str) -> String {
     )
 }
 
-/// Database, table, column, the key's own name, and whether it acts on a delete.
-type Reference = (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, u8);
+/// Database, table, column, the key's own name, whether it acts on a delete, and whether the table is there.
+type Reference = (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, u8, u8);
 
 /// Notes what a statement has made; the device has to be parked where it is too much.
 pub(super) fn note(

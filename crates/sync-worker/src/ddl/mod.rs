@@ -205,8 +205,9 @@ pub async fn finish(
     barrier: &Barrier<'_>,
 ) -> Result<Option<Watermark>, DdlError> {
     let order = barrier.task.order();
-    let made = cascade::made(target, device, order).await.map_err(DdlError::Bookkeeping)?;
-    let stop = engine::settle(target, device, barrier).await?;
+    let made = cascade::made(target, device, barrier).await;
+    let (made, left_out) = made.map_err(DdlError::Bookkeeping)?;
+    let stop = left_out.or(engine::settle(target, device, barrier).await?);
     let layout = target.layout.clone();
     if let Layout::Merged(merged) = &layout {
         reconcile::after(target, merged, device, &barrier.task).await?;
