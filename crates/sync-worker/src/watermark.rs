@@ -228,13 +228,13 @@ impl Watermark {
         optional(sql, self.parked.as_ref().map(|parked| cut(&parked.remedy)));
         sql.push(b',');
         match self.snapshot_bytes() {
-            Some(bytes) => quoted(sql, &bytes),
+            Some(bytes) => hexadecimal(sql, &bytes),
             None => sql.extend_from_slice(b"NULL"),
         }
         sql.push(b',');
         match &self.resume.anchor {
             // Numbers alone.
-            Some(anchor) => quoted(sql, &rmp_serde::to_vec(anchor).unwrap_or_default()),
+            Some(anchor) => hexadecimal(sql, &rmp_serde::to_vec(anchor).unwrap_or_default()),
             None => sql.extend_from_slice(b"NULL"),
         }
         sql.push(b',');
@@ -244,6 +244,16 @@ impl Watermark {
         }
         sql.extend_from_slice(if self.parked.is_some() { b",NOW(6))" } else { b",NULL)" });
     }
+}
+
+/// Bytes as `x'…'`: a statement of ours stays text, or the shard's list of processes cannot be shown while it runs
+/// (MySQL's error 3854).
+fn hexadecimal(sql: &mut Vec<u8>, bytes: &[u8]) {
+    sql.extend_from_slice(b"x'");
+    for byte in bytes {
+        sql.extend_from_slice(format!("{byte:02x}").as_bytes());
+    }
+    sql.push(b'\'');
 }
 
 /// Reads the watermarks of `devices`, and locks them until the transaction ends where `lock` is set.

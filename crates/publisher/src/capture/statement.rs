@@ -283,8 +283,12 @@ impl Capture {
 }
 
 /// Whether the values that a statement computes with are part of what it leaves. A view computes them anew whenever it
-/// is read, and code is kept as it is written.
+/// is read, and code is kept as it is written. A statement that names a variable is one that is not understood.
 fn is_computed_once(class: &tributary_schema::Statement) -> bool {
     use tributary_schema::Statement as Class;
-    matches!(class, Class::Ddl(ddl) if !matches!(ddl.kind, DdlKind::CreateView | DdlKind::AlterView))
+    match class {
+        Class::Ddl(ddl) => !matches!(ddl.kind, DdlKind::CreateView | DdlKind::AlterView),
+        Class::Unknown { .. } => true,
+        _ => false,
+    }
 }
