@@ -36,7 +36,13 @@ pub(crate) fn read(mut cursor: Cursor<'_>) -> Option<Reading> {
         "INSTANCE",
     ])?;
     let finding = match object {
-        "TABLE" => named(DdlKind::AlterTable, Body::Alter, cursor),
+        "TABLE" => {
+            let mut finding = named(DdlKind::AlterTable, Body::Alter, cursor);
+            if let Some(finding) = &mut finding {
+                finding.ddl.drops_duplicates = attributes.ignore;
+            }
+            finding
+        }
         "VIEW" => {
             let mut finding = named(DdlKind::AlterView, Body::View, cursor);
             if let Some(finding) = &mut finding {

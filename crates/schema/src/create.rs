@@ -13,6 +13,8 @@ use std::ops::Range;
 pub(crate) struct Attributes {
     pub(crate) or_replace: bool,
     pub(crate) temporary: bool,
+    /// ALTER IGNORE (MariaDB).
+    pub(crate) ignore: bool,
     /// DEFINER and SQL SECURITY.
     security: Vec<Range<usize>>,
     /// Where SQL SECURITY may stand.
@@ -81,6 +83,8 @@ pub(crate) fn attributes(cursor: &mut Cursor<'_>) -> Option<Attributes> {
             found.or_replace = true;
         } else if cursor.eat("TEMPORARY").is_some() {
             found.temporary = true;
+        } else if cursor.eat("IGNORE").is_some() {
+            (found.ignore, has_modifier) = (true, true);
         } else if cursor.eat("ALGORITHM").is_some() {
             cursor.eat_symbol(b'=');
             cursor.next()?;
@@ -100,10 +104,9 @@ pub(crate) fn attributes(cursor: &mut Cursor<'_>) -> Option<Attributes> {
 
 /// Words that change nothing about which object is meant. UNDO belongs to TABLESPACE; JSON,
 /// RELATIONAL and DUALITY to MySQL's views over documents.
-const MODIFIERS: [&str; 12] = [
+const MODIFIERS: [&str; 11] = [
     "ONLINE",
     "OFFLINE",
-    "IGNORE",
     "UNIQUE",
     "FULLTEXT",
     "SPATIAL",

@@ -76,6 +76,9 @@ pub struct Ddl {
     /// It adds a column whose default is another value in each evaluation, as `UUID()` is (MariaDB), or goes by a
     /// variable that the log does not say, as a division does: the rows that are there would get others in a copy.
     pub varies: bool,
+    /// ALTER IGNORE TABLE (MariaDB): of rows that are equal in a unique key, or become so, one is kept, and which
+    /// one depends on the order in which the server finds them.
+    pub drops_duplicates: bool,
     /// `DISCARD` or `IMPORT TABLESPACE`: the rows come from a file, and are in no binlog.
     pub contents_from_file: bool,
 }
@@ -247,6 +250,7 @@ impl Ddl {
             system_versioning: false,
             numbers_rows: false,
             varies: false,
+            drops_duplicates: false,
             contents_from_file: false,
         }
     }

@@ -8,6 +8,8 @@ use tributary_schema::{
 };
 use tributary_wire::{DeviceId, Statement};
 
+const ANEW: &str = "drop the device's databases and its watermark at the shard, so that it begins anew: its rows are copied as they are by then";
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub enum Treatment {
@@ -194,7 +196,13 @@ fn unsupported(
         Ddl { varies: true, .. } => {
             return Some((
                 "a column is added whose default another server or session would compute otherwise, such as UUID(), a division or WEEK(): the rows that are there could get others at the shard".to_owned(),
-                "drop the device's databases and its watermark at the shard, so that it begins anew: its rows are copied as they are by then",
+                ANEW,
+            ));
+        }
+        Ddl { drops_duplicates: true, .. } => {
+            return Some((
+                "ALTER IGNORE drops rows that are equal in a unique key: which of them stays depends on the order in which a server finds them".to_owned(),
+                ANEW,
             ));
         }
         Ddl { contents_from_file: true, .. } => {
@@ -276,6 +284,7 @@ mod tests {
             "ALTER TABLE t ADD COLUMN id SERIAL",
             "ALTER TABLE t ADD u CHAR(36) NOT NULL DEFAULT UUID()",
             "ALTER TABLE t IMPORT TABLESPACE",
+            "ALTER IGNORE TABLE t ADD UNIQUE KEY (e)",
             "ROLLBACK",
             "CREATE TABLE t (id INT); DROP DATABASE other__app",
             "DROP TABLE t;DROP TABLE other__app.t",

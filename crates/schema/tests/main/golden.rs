@@ -75,6 +75,7 @@ fn describe_ddl(ddl: &Ddl) -> String {
         (ddl.system_versioning, "system_versioning"),
         (ddl.numbers_rows, "numbers_rows"),
         (ddl.varies, "varies"),
+        (ddl.drops_duplicates, "drops_duplicates"),
         (ddl.contents_from_file, "contents_from_file"),
     ] {
         part(" +", if flag { label.to_owned() } else { String::new() });
