@@ -50,7 +50,7 @@ async fn a_publisher_without_nats_warns_before_its_log_is_purged() -> Result<()>
         for said in [
             "uses up the binary log's retention",
             "about to purge",
-            "binlog_expire_logs_seconds = '8'",
+            "binlog_expire_logs_seconds = 8",
         ] {
             assert!(log.contains(said), "{said} is missing in\n{log}");
         }

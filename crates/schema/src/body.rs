@@ -199,9 +199,10 @@ impl Search<'_> {
         } else {
             Scope::Expression
         };
-        while inside.eat_symbol(b'(') {}
-        if self.body == Body::Table && self.at_root() && at_query(inside) {
-            self.finding.ddl.filled_by_select = true;
+        if self.body == Body::Table && self.at_root() {
+            // Here alone: looking through all parentheses at each of them would take the square of their number.
+            while inside.eat_symbol(b'(') {}
+            self.finding.ddl.filled_by_select |= at_query(inside);
         }
         self.scopes.push(scope);
         if self.adding == Some(self.depth()) && self.depth() == 1 {
@@ -302,6 +303,11 @@ impl Search<'_> {
                 after.eat_symbol(b'=');
                 self.table_next = true;
             }
+            b"UNION" | b"EXCEPT" | b"INTERSECT"
+                if self.body == Body::View && self.ends_from(token, after) =>
+            {
+                self.query_begins();
+            }
             _ if self.ends_from(token, after) => self.set_in_from(false),
             word => {
                 if !clause::read(word, &mut after, token, self)? {
@@ -315,6 +321,12 @@ impl Search<'_> {
 
     fn query_begins(&mut self) {
         self.set_in_from(false);
+        if self.body == Body::View
+            && let Some(scope) = self.scopes.last_mut()
+        {
+            // Behind `((SELECT 1) UNION` the parentheses that looked like an expression's are a query's.
+            *scope = Scope::Query { in_from: false };
+        }
         if self.body == Body::Table && self.at_root() {
             self.finding.ddl.filled_by_select = true;
         }

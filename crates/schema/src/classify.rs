@@ -166,6 +166,10 @@ fn for_one_statement(mut cursor: Cursor<'_>) -> Option<Reading> {
         }
     }
     let rest = cursor.peek()?.span.start;
+    if cursor.at("SET") {
+        // No server takes one within another; reading them would take a frame of the stack each.
+        return None;
+    }
     let mut reading = read(cursor)?;
     if let Reading::Ddl(finding) = &mut reading {
         finding.edits.push(Edit { span: 0..rest, what: EditKind::Remove });

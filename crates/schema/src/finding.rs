@@ -105,7 +105,8 @@ impl Finding {
     /// Notes that `name` is a database.
     pub(crate) fn in_database(&mut self, name: &Identifier) {
         self.edit(name, EditKind::Database(name.text.clone()));
-        if !self.ddl.mentions.contains(&name.text) {
+        // A name may come again: looking for it among all would take the square of their number.
+        if self.ddl.mentions.last() != Some(&name.text) {
             self.ddl.mentions.push(name.text.clone());
         }
     }

@@ -25,7 +25,7 @@ pub enum Placement {
     /// Not known: no shard that answers holds it, and one does not answer. Assigning it now could
     /// give it a second home.
     Undecided {
-        /// The shard that does not answer.
+        /// The shard that does not answer, or [`Directory::nowhere`].
         shard: usize,
         /// What it said.
         reason: String,
@@ -156,13 +156,13 @@ impl Directory {
             return Placement::Undecided { shard, reason };
         }
         if let Some(reason) = self.roster_complaint() {
-            return Placement::Undecided { shard: 0, reason };
+            return Placement::Undecided { shard: self.nowhere(), reason };
         }
         let name = self.routing.shard_for(device);
         let Some(shard) = self.shards.iter().position(|shard| Some(shard.name()) == name) else {
             // Rules name only shards that are configured.
             let reason = "no shard is configured".to_owned();
-            return Placement::Undecided { shard: 0, reason };
+            return Placement::Undecided { shard: self.nowhere(), reason };
         };
         tracing::info!(%device, shard = self.shards[shard].name(), "a new device is assigned");
         self.update(device, |known| {
@@ -170,6 +170,12 @@ impl Directory {
             known.conflict = None;
         });
         Placement::At { shard, held: false }
+    }
+
+    /// Stands for the shard of devices that cannot be placed while the list of shards is not complete: what is left of
+    /// them is read again once, when it is.
+    pub(crate) fn nowhere(&self) -> usize {
+        self.shards.len()
     }
 
     /// What this replica's list of shards lacks.

@@ -256,7 +256,7 @@ impl Heartbeats {
             self.catch_up.begin(device, partition);
         }
         let known = self.directory.knowledge(device).unwrap_or_default();
-        if known.left.is_awaited() || self.directory.replays.is_waiting_for(partition, shard) {
+        if known.left.is_awaited() || self.directory.replays.is_waiting_for(device, shard) {
             // What is missing may still be in the stream.
             return None;
         }

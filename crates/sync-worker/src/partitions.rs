@@ -190,7 +190,11 @@ impl Partitions {
             let up = lanes.iter().all(|lane| lane.health() == Health::Up);
             takes.push(up && shard.is_reachable().await);
         }
+        takes.push(self.ownership.directory.roster_complaint().is_none());
         let has_room = |shard: usize, lane: usize| {
+            if shard == shards.len() {
+                return true;
+            }
             let lane = self.ownership.lanes.get(shard).and_then(|lanes| lanes.get(lane));
             lane.is_some_and(|lane| !lane.is_crowded())
         };

@@ -101,8 +101,12 @@ pub fn pass<'a>(row: Option<&Watermark>, batches: &[&'a Batch]) -> Pass<'a> {
 // === impl Pass ===
 
 impl<'a> Pass<'a> {
-    /// True when no other lot of changes is of the same table.
+    /// True when no other lot of changes is of the same table, and none acts on others: rows can be counted before
+    /// the pass is written.
     pub(crate) fn has_only(&self, work: &TableWork<'_>) -> bool {
+        if self.closed > 0 {
+            return false;
+        }
         let name = |of: &TableWork<'_>| {
             (&of.shape.table, &of.shape.database) == (&work.shape.table, &work.shape.database)
         };

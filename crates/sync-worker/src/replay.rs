@@ -51,11 +51,12 @@ impl Replays {
         *oldest = Some(oldest.map_or(sequence, |oldest| oldest.min(sequence)));
     }
 
-    /// True while something for that shard waits to be read again in the partition.
-    pub fn is_waiting_for(&self, partition: u32, shard: usize) -> bool {
+    /// True while something for the device's lane of that shard waits to be read again in its partition.
+    pub fn is_waiting_for(&self, device: &DeviceId, shard: usize) -> bool {
+        let lane = lane::number_of(device, self.lanes.get(shard).copied().unwrap_or(1));
         let left = self.lock();
-        let mut lanes = left.get(&partition).into_iter().flatten();
-        lanes.any(|((of, _), left)| *of == shard && left.oldest.is_some())
+        let lanes = left.get(&partition(device, self.partitions));
+        lanes.and_then(|lanes| lanes.get(&(shard, lane))).is_some_and(|left| left.oldest.is_some())
     }
 
     /// True while something of the partition waits to be read again.
@@ -112,14 +113,14 @@ mod tests {
         replays.leave(&device, 0, 40);
         replays.leave(&device, 1, 10);
         assert!(replays.is_waiting(0) && !replays.is_waiting(1));
-        assert!(replays.is_waiting_for(0, 1) && !replays.is_waiting_for(0, 2));
+        assert!(replays.is_waiting_for(&device, 1) && !replays.is_waiting_for(&device, 2));
         assert_eq!(replays.due(0, |shard, _| shard == 0), Some(40));
         assert!(replays.is_waiting(0));
         replays.leave(&device, 0, 60);
         // Not at once for a shard for which it was of no use.
         assert_eq!(replays.due(0, |shard, _| shard == 0), None);
         assert_eq!(replays.due(0, |_, _| true), Some(10));
-        assert!(replays.is_waiting_for(0, 0) && !replays.is_waiting_for(0, 1));
+        assert!(replays.is_waiting_for(&device, 0) && !replays.is_waiting_for(&device, 1));
         replays.forget(0);
         assert!(!replays.is_waiting(0));
     }
@@ -134,7 +135,7 @@ mod tests {
         replays.leave(&one, 0, 10);
         replays.leave(&other, 0, 20);
         assert_eq!(replays.due(0, |_, of| of != lane(&one)), Some(20));
-        assert!(replays.is_waiting_for(0, 0));
+        assert!(replays.is_waiting_for(&one, 0) && !replays.is_waiting_for(&other, 0));
         assert_eq!(replays.due(0, |_, of| of != lane(&one)), None);
         assert_eq!(replays.due(0, |_, _| true), Some(10));
     }

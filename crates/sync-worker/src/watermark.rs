@@ -239,7 +239,7 @@ impl Watermark {
         }
         sql.push(b',');
         match self.cascades.to_bytes() {
-            Some(bytes) => quoted(sql, &bytes),
+            Some(bytes) => hexadecimal(sql, &bytes),
             None => sql.extend_from_slice(b"NULL"),
         }
         sql.extend_from_slice(if self.parked.is_some() { b",NOW(6))" } else { b",NULL)" });

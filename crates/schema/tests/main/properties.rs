@@ -312,3 +312,17 @@ fn ddl(sql: &[u8]) -> tributary_schema::Ddl {
         other => panic!("{other:?} is no DDL"),
     }
 }
+
+/// Each of these took a frame of the stack, or a look at all that follows, for each of its parts.
+#[test]
+fn statements_that_nest_without_end_are_read_in_one_go() {
+    let nested = "SET STATEMENT FOR ".repeat(200_000);
+    let open = format!("CREATE TABLE t {}", "(".repeat(300_000));
+    let names: String = (0..60_000).map(|n| format!("a{n}.b.c,")).collect();
+    let named = format!("CREATE VIEW v AS SELECT {names}1");
+    for sql in [nested, open] {
+        let read = classify(sql.as_bytes(), SqlMode(0));
+        assert!(matches!(read, Statement::Unknown { .. }), "{}", &sql[..40]);
+    }
+    assert!(matches!(classify(named.as_bytes(), SqlMode(0)), Statement::Ddl(_)));
+}
