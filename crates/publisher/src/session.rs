@@ -264,7 +264,11 @@ impl Flow<'_> {
             }
             tokio::select! {
                 answer = self.agent.link.answer() => {
-                    self.silence.broken(Instant::now().into_std());
+                    // A connection that was made anew says nothing of whether anybody answers.
+                    match answer {
+                        Answer::Connected => self.silence.renewed(),
+                        _ => self.silence.broken(Instant::now().into_std()),
+                    }
                     if let Some(end) = self.on_answer(answer)? {
                         return Ok(end);
                     }

@@ -32,6 +32,11 @@ impl Silence {
         (self.heard_at, self.asked_at, self.times) = (now, None, 0);
     }
 
+    /// The connection was made anew: what was asked on the former one needs no answer any more.
+    pub(crate) fn renewed(&mut self) {
+        self.asked_at = None;
+    }
+
     /// An acknowledgement is waited for from now on.
     pub(crate) fn awaited(&mut self, now: Instant) {
         self.awaited_at = now;
@@ -78,6 +83,12 @@ mod tests {
         silence.asked(now);
         assert!(!silence.is_too_long(now + PATIENCE, Duration::ZERO));
         assert!(silence.is_too_long(now + PATIENCE * 2, Duration::ZERO));
+        silence.renewed();
+        silence.asked(now);
+        assert!(
+            !silence.is_too_long(now + PATIENCE * 3, Duration::ZERO),
+            "a connection is no answer"
+        );
         silence.broken(now);
         silence.asked(now);
         assert!(silence.is_too_long(now + PATIENCE, Duration::ZERO));

@@ -150,7 +150,7 @@ pub(crate) fn is_heartbeat(code: u8) -> bool {
 }
 
 /// The full offset whose lower 32 bits are `low`, at or after `from`.
-fn widen(low: u32, from: u64) -> u64 {
+pub(crate) fn widen(low: u32, from: u64) -> u64 {
     let candidate = from & !u64::from(u32::MAX) | u64::from(low);
     if candidate < from { candidate + (1 << 32) } else { candidate }
 }
